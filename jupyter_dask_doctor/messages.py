@@ -231,6 +231,15 @@ ToServer = Subscribe | Unsubscribe | SendCells
 ToPanel = Update | Trouble
 
 
+def _tuples_as_in_draft_07(node: object) -> None:
+    """Write `prefixItems`, which draft 07 and the TypeScript generator do not know, as `items`."""
+    if isinstance(node, dict):
+        if "prefixItems" in node:
+            node["items"] = node.pop("prefixItems")
+        for value in node.values():
+            _tuples_as_in_draft_07(value)
+
+
 def schema() -> str:
     """JSON schema of everything that crosses a border, as text."""
     import json
@@ -244,6 +253,8 @@ def schema() -> str:
         if definition.get("type") == "object":
             definition["additionalProperties"] = False
             definition["required"] = list(definition["properties"])
+            for prop in definition["properties"].values():
+                _tuples_as_in_draft_07(prop)
     document = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Messages",

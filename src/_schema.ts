@@ -228,7 +228,7 @@ export interface Fix {
   edits: Edit[];
   code: string;
   expect: string;
-  checksums: never[][];
+  checksums: [string, number][];
   rerun: string[];
 }
 /**
