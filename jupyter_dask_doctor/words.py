@@ -1,0 +1,76 @@
+"""Numbers into words, alike wherever a person reads them (`src/format.ts` is its twin in the panel)."""
+
+from __future__ import annotations
+
+import math
+
+from .report import Unit
+
+_BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def nbytes(value: float) -> str:
+    """2040109465 → "1.9 GiB"."""
+    if not math.isfinite(value):
+        return "–"
+    unit = 0
+    while abs(value) >= 1000 and unit < len(_BYTE_UNITS) - 1:
+        value /= 1024
+        unit += 1
+    return f"{_digits(value if unit else round(value))} {_BYTE_UNITS[unit]}"
+
+
+def seconds(value: float) -> str:
+    """0.0312 → "31 ms", 52.4 → "52 s", 200 → "3 min 20 s", 7500 → "2 h 5 min"."""
+    if not math.isfinite(value):
+        return "–"
+    if value < 0:
+        return f"-{seconds(-value)}"
+    if value < 0.9995:
+        return f"{_digits(round(value * 1000))} ms"
+    if value < 119.5:
+        return f"{_digits(value)} s"
+    whole = round(value)
+    if whole < 7200:
+        head, tail = f"{whole // 60} min", f"{whole % 60} s"
+    else:
+        head, tail = f"{whole // 3600:,} h", f"{whole % 3600 // 60} min"
+    return head if tail.startswith("0 ") else f"{head} {tail}"
+
+
+def count(value: float) -> str:
+    """12345 → "12,345"."""
+    return _digits(round(value)) if math.isfinite(value) else "–"
+
+
+def plural(n: int, one: str, many: str | None = None) -> str:
+    """1, "warning" → "1 warning"; 2, "warning" → "2 warnings"."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def value(value: float | str, unit: Unit) -> str:
+    """A value with its unit. A share of 0.45 is "45 %", a ratio of 23 is "23×"."""
+    if isinstance(value, str):
+        return value
+    if unit == "bytes":
+        return nbytes(value)
+    if unit == "seconds":
+        return seconds(value)
+    if unit == "share":
+        return f"{_digits(value * 100)} %"
+    if unit == "ratio":
+        return f"{_digits(value)}×"
+    if unit == "count":
+        return count(value)
+    return _digits(value)
+
+
+def _digits(value: float) -> str:
+    """As many digits as a reader wants: 1234.5 → "1,234", 12.34 → "12", 1.94 → "1.9", 0.123 → "0.12"."""
+    if not math.isfinite(value):
+        return "–"
+    size = abs(value)
+    if size >= 100 or value == int(value):
+        return f"{value:,.0f}"
+    text = f"{value:.{0 if size >= 10 else 1 if size >= 1 else 2}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -1,0 +1,59 @@
+"""The same examples stand in src/__tests__/format.spec.ts as far as both sides have the function."""
+
+import math
+
+import pytest
+
+from jupyter_dask_doctor import words
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "0.98 KiB"),
+        (84 * 2**20, "84 MiB"),
+        (2040109465, "1.9 GiB"),
+        (2**30, "1 GiB"),
+        (5_000 * 2**50, "5,000 PiB"),
+        (-3 * 2**30, "-3 GiB"),
+        (math.nan, "–"),
+    ],
+)
+def test_nbytes(value: float, said: str) -> None:
+    assert words.nbytes(value) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0, "0 ms"),
+        (0.0312, "31 ms"),
+        (0.9996, "1 s"),
+        (3.14, "3.1 s"),
+        (52.4, "52 s"),
+        (185, "3 min 5 s"),
+        (180, "3 min"),
+        (7500, "2 h 5 min"),
+        (7200, "2 h"),
+        (-52, "-52 s"),
+        (math.inf, "–"),
+    ],
+)
+def test_seconds(value: float, said: str) -> None:
+    assert words.seconds(value) == said
+
+
+def test_value_says_its_unit() -> None:
+    assert words.value(0.45, "share") == "45 %"
+    assert words.value(23.4, "ratio") == "23×"
+    assert words.value(12345, "count") == "12,345"
+    assert words.value(0.25, "ratio") == "0.25×"
+    assert words.value("tcp://10.0.0.1", "text") == "tcp://10.0.0.1"
+
+
+def test_plural() -> None:
+    assert words.plural(1, "warning") == "1 warning"
+    assert words.plural(0, "warning") == "0 warnings"
+    assert words.plural(1200, "query", "queries") == "1,200 queries"
