@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .report import Report
+from .report import Chart, Report, Severity, Treated
 from .snapshot import CollectionKind, Location, PartitionSizes, Size
 
 #: Grows when a side that does not know the change would misread the other.
@@ -227,6 +227,91 @@ class Trouble:
     message: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleInfo:
+    """A rule as a list names it."""
+
+    id: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Info:
+    """Answer of `api/info`."""
+
+    #: Of jupyter_dask_doctor in the server.
+    version: str
+    protocol: int
+    #: Version of the BokehJS that the server has to offer.
+    bokeh: str
+    rules: tuple[RuleInfo, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manual:
+    """Answer of `api/rules/<id>`: a rule's page, as Markdown."""
+
+    id: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """Body of a POST to `api/figure`; the answer is Bokeh's own `json_item`."""
+
+    chart: Chart
+    dark: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenFinding:
+    """A finding of an earlier moment, as the history keeps it."""
+
+    finding_id: str
+    rule: str
+    severity: Severity
+    message: str
+    subject: str
+    at: Location | None
+    #: When it was seen first and last. Kernel's clock.
+    first: float
+    last: float
+    loss_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastTreated:
+    """A `Treated` and when it was seen first."""
+
+    time: float
+    treated: Treated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastSeries:
+    """What is remembered of one client of one scheduler in one life of a kernel."""
+
+    session: str
+    scheduler_id: str
+    client_id: str
+    started: float
+    #: Oldest first, at most 600, thinned out evenly where there were more.
+    memory: tuple[MemoryPoint, ...]
+    #: Last seen first, at most 100.
+    findings: tuple[SeenFinding, ...]
+    #: Last seen first, at most 100.
+    treated: tuple[PastTreated, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Answer of `api/history`: the newest series first, at most 10."""
+
+    kernel_id: str
+    series: tuple[PastSeries, ...]
+
+
 ToServer = Subscribe | Unsubscribe | SendCells
 ToPanel = Update | Trouble
 
@@ -246,7 +331,19 @@ def schema() -> str:
 
     import msgspec
 
-    names = [Request, Reply, Subscribe, Unsubscribe, SendCells, Update, Trouble]
+    names = [
+        Request,
+        Reply,
+        Subscribe,
+        Unsubscribe,
+        SendCells,
+        Update,
+        Trouble,
+        Info,
+        Manual,
+        Draw,
+        History,
+    ]
     _, definitions = msgspec.json.schema_components(names)
     for definition in definitions.values():
         # msgspec leaves objects open and fields with defaults optional; what we send is complete.
