@@ -6,6 +6,13 @@ import math
 
 from .report import Unit
 
+KiB = 2**10
+MiB = 2**20
+GiB = 2**30
+
+#: Longer names are cut.
+MAX_NAME = 80
+
 _BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -38,14 +45,26 @@ def seconds(value: float) -> str:
     return head if tail.startswith("0 ") else f"{head} {tail}"
 
 
-def count(value: float) -> str:
-    """12345 → "12,345"."""
-    return _digits(round(value)) if math.isfinite(value) else "–"
+def count(value: float, one: str = "", many: str = "") -> str:
+    """12345 → "12,345"; 1, "thread" → "1 thread"; 2, "thread" → "2 threads"."""
+    said = _digits(round(value)) if math.isfinite(value) else "–"
+    return f"{said} {one if said == '1' else many or one + 's'}" if one else said
 
 
-def plural(n: int, one: str, many: str | None = None) -> str:
-    """1, "warning" → "1 warning"; 2, "warning" → "2 warnings"."""
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
+def share(value: float) -> str:
+    """0.45 → "45 %"."""
+    return f"{_digits(value * 100)} %"
+
+
+def times(value: float) -> str:
+    """23.2 → "23×"."""
+    return f"{_digits(value)}×"
+
+
+def code(name: str) -> str:
+    """A name of the user's, between backticks, on one line and cut to a length that a sentence can bear."""
+    said = " ".join(name[: 4 * MAX_NAME].replace("`", "'").split())
+    return f"`{said[: MAX_NAME - 1]}…`" if len(said) > MAX_NAME or len(name) > 4 * MAX_NAME else f"`{said}`"
 
 
 def value(value: float | str, unit: Unit) -> str:
@@ -57,9 +76,9 @@ def value(value: float | str, unit: Unit) -> str:
     if unit == "seconds":
         return seconds(value)
     if unit == "share":
-        return f"{_digits(value * 100)} %"
+        return share(value)
     if unit == "ratio":
-        return f"{_digits(value)}×"
+        return times(value)
     if unit == "count":
         return count(value)
     return _digits(value)

@@ -53,7 +53,13 @@ def test_value_says_its_unit() -> None:
     assert words.value("tcp://10.0.0.1", "text") == "tcp://10.0.0.1"
 
 
-def test_plural() -> None:
-    assert words.plural(1, "warning") == "1 warning"
-    assert words.plural(0, "warning") == "0 warnings"
-    assert words.plural(1200, "query", "queries") == "1,200 queries"
+def test_count_says_its_noun() -> None:
+    assert words.count(1, "warning") == "1 warning"
+    assert words.count(0, "warning") == "0 warnings"
+    assert words.count(1200, "query", "queries") == "1,200 queries"
+
+
+def test_code_keeps_a_hostile_name_within_its_backticks() -> None:
+    assert words.code("orders") == "`orders`"
+    assert words.code("a`b\nc") == "`a'b c`"
+    assert len(words.code("x" * 10_000_000)) == words.MAX_NAME + 2

@@ -44,16 +44,16 @@ def verdict(report: Report) -> str:
     counts = Counter(finding.severity for finding in report.findings)
     parts: list[str] = []
     grave = [
-        words.plural(counts["critical"], "critical", "critical") if counts["critical"] else "",
-        words.plural(counts["warning"], "warning") if counts["warning"] else "",
+        words.count(counts["critical"], "critical", "critical") if counts["critical"] else "",
+        words.count(counts["warning"], "warning") if counts["warning"] else "",
     ]
     if any(grave):
         parts.append(", ".join(part for part in grave if part))
     else:
         ran = sum(check.outcome in ("passed", "found") for check in report.checks)
-        parts.append(f"nothing wrong, {words.plural(ran, 'check')} ran" if ran else "nothing to judge yet")
+        parts.append(f"nothing wrong, {words.count(ran, 'check')} ran" if ran else "nothing to judge yet")
     if counts["info"]:
-        parts.append(words.plural(counts["info"], "note"))
+        parts.append(words.count(counts["info"], "note"))
     lost, of = _loss(report.findings)
     if lost:
         parts.append(f"≈ {words.seconds(lost)} of {words.seconds(of)} lost")
@@ -131,7 +131,7 @@ def checks(report: Report) -> str:
     outcomes = Counter(check.outcome for check in report.checks)
     said = {"passed": "passed", "found": "found something", "inapplicable": "had nothing to look at"}
     parts = [f"{outcomes[outcome]} {text}" for outcome, text in said.items() if outcomes[outcome]]  # type: ignore[index]
-    return f"{words.plural(len(report.checks), 'check')}: {', '.join(parts)}" if parts else ""
+    return f"{words.count(len(report.checks), 'check')}: {', '.join(parts)}" if parts else ""
 
 
 def unchecked(report: Report) -> Iterator[Check]:
