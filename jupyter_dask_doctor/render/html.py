@@ -32,8 +32,8 @@ _STYLE = """
 .dd-report summary { cursor: pointer; }
 .dd-chart { margin: 0.6em 0; }
 .dd-chart svg { width: 100%; max-width: 600px; height: auto; display: block; }
-.dd-chart text { font-size: 11px; fill: var(--jp-ui-font-color1, var(--dd-text, #1f2328)); paint-order: stroke;
-  stroke: var(--jp-layout-color0, var(--dd-paper, #fff)); stroke-width: 3px; }
+.dd-chart text { font-size: 11px; fill: var(--jp-ui-font-color1, var(--dd-text, #1f2328));
+  paint-order: stroke; stroke: var(--jp-layout-color0, var(--dd-paper, #fff)); stroke-width: 3px; }
 .dd-chart .dd-level { stroke: var(--jp-error-color1, #cf222e); stroke-dasharray: 4 3; }
 .dd-key i { display: inline-block; width: 0.8em; height: 0.8em; margin: 0 0.3em 0 0.8em; }
 """
@@ -42,7 +42,8 @@ _PAGE_STYLE = """
 body { margin: 2em auto; max-width: 62em; padding: 0 1em; background: #fff; }
 @media (prefers-color-scheme: dark) {
   body { background: #0d1117; }
-  .dd-report { --dd-paper: #0d1117; --dd-text: #e6edf3; --dd-faint: #9198a1; --dd-line: #3d444d; --dd-code: #1c2128; }
+  .dd-report { --dd-paper: #0d1117; --dd-text: #e6edf3; --dd-faint: #9198a1; --dd-line: #3d444d;
+    --dd-code: #1c2128; }
 }
 """
 
