@@ -1,0 +1,268 @@
+"""Note what a client sends, as it sends it: the names that fusion hides, and the line that asked for it.
+
+The scheduler sees a graph after optimizing, without its caller. This wraps the one method of
+`distributed.Client` through which every graph goes. It keeps no reference to an expression, for expressions
+carry data, and its own faults never reach the caller.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from time import perf_counter, time
+from types import FrameType
+from typing import Any
+
+from .scheduler_plugin import label
+from .scheduler_view import MAX_NAME
+
+#: Bounds of one look at an expression.
+MAX_NODES = 2_000
+MAX_SECONDS = 0.005
+MAX_FUSION_NODES = 200
+MAX_FUSION_SECONDS = 0.003
+MAX_NAMES = 500
+MAX_FRAMES = 60
+#: Submissions nobody took are forgotten beyond this number.
+MAX_KEPT = 1_000
+MAX_FAULTS = 5
+
+_METHOD = "_graph_to_futures"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """One graph as a client sent it."""
+
+    client_id: str
+    #: When the client began to send, seconds since the epoch.
+    time: float
+    #: How many keys were asked for, and a name they share with the scheduler's side.
+    n_keys: int
+    label: str | None
+    #: Names of expressions or layers before fusion; empty when there were too many.
+    names: tuple[str, ...]
+    #: Tasks that fusing this dataframe expression would spare; None when unknown or not a dataframe.
+    n_fusable: int | None
+    #: "compute", "persist", "submit", ...: the function of Dask's that was called; None when unknown.
+    method: str | None
+    #: The cell's file name as the kernel compiled it, and the line in it, from 1.
+    filename: str | None
+    line: int | None
+
+
+class Submissions:
+    """Listens to all clients of this process from `install` to `uninstall`. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._kept: deque[Submission] = deque(maxlen=MAX_KEPT)
+        self._lock = threading.Lock()
+        self._wrapper: Callable[..., Any] | None = None
+        self._original: Callable[..., Any] | None = None
+        self.n_faults = 0
+
+    @property
+    def is_installed(self) -> bool:
+        return self._wrapper is not None
+
+    def install(self) -> None:
+        """Begin to listen; does nothing the second time, nor where distributed has no such method."""
+        from distributed import Client
+
+        original = getattr(Client, _METHOD, None)
+        if self._wrapper is not None or not callable(original):
+            return
+
+        @functools.wraps(original)
+        def wrapper(client: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._wrapper is wrapper:
+                try:
+                    self._note(client, args, kwargs, sys._getframe(1))
+                except Exception:
+                    self._fault()
+            return original(client, *args, **kwargs)
+
+        self._wrapper, self._original = wrapper, original
+        setattr(Client, _METHOD, wrapper)
+
+    def uninstall(self) -> None:
+        """Stop listening. A wrapper that somebody put around ours stays and goes through to the original."""
+        from distributed import Client
+
+        wrapper, original = self._wrapper, self._original
+        self._wrapper = self._original = None
+        if wrapper is not None and getattr(Client, _METHOD, None) is wrapper:
+            setattr(Client, _METHOD, original)
+
+    def take(self, client_id: str) -> tuple[Submission, ...]:
+        """What this client sent since the last call, oldest first."""
+        with self._lock:
+            taken = tuple(item for item in self._kept if item.client_id == client_id)
+            if taken:
+                others = [item for item in self._kept if item.client_id != client_id]
+                self._kept.clear()
+                self._kept.extend(others)
+        return taken
+
+    def _fault(self) -> None:
+        self.n_faults += 1
+        if self.n_faults >= MAX_FAULTS:
+            self.uninstall()
+
+    def _note(self, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType) -> None:
+        expr = args[0] if args else kwargs["expr"]
+        keys = args[1] if len(args) > 1 else kwargs["keys"]
+        now = time()
+        names, n_fusable = _look(expr)
+        method, filename, line = _caller(frame)
+        submission = Submission(
+            client_id=client.id,
+            time=now,
+            n_keys=len(keys),
+            label=label(keys),
+            names=names,
+            n_fusable=n_fusable,
+            method=method,
+            filename=filename,
+            line=line,
+        )
+        with self._lock:
+            self._kept.append(submission)
+
+
+def _caller(frame: FrameType | None) -> tuple[str | None, str | None, int | None]:
+    """The outermost function of Dask's, and the line of the notebook that led to it."""
+    method = None
+    is_inside = True
+    for _ in range(MAX_FRAMES):
+        if frame is None:
+            break
+        code = frame.f_code
+        filename = code.co_filename
+        if "ipykernel_" in filename or filename.startswith("<ipython-input"):
+            return method, filename, frame.f_lineno
+        if is_inside:
+            module = frame.f_globals.get("__name__") or ""
+            if module.split(".", 1)[0] in ("dask", "distributed"):
+                method = code.co_name.strip("_")[:100]
+            elif module != "contextlib":
+                is_inside = False
+        frame = frame.f_back
+    return method, None, None
+
+
+def _look(expr: Any) -> tuple[tuple[str, ...], int | None]:
+    from dask._expr import Expr
+
+    if not isinstance(expr, Expr):
+        return (), None
+    deadline = perf_counter() + MAX_SECONDS
+    # The outermost node only holds together what was asked for; naming it would hash everything anew.
+    roots = [part for part in expr.operands if isinstance(part, Expr)] or [expr]
+    names: dict[str, None] = {}
+    seen: set[int] = set()
+    stack = list(roots)
+    while stack:
+        node = stack.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if len(seen) > MAX_NODES or perf_counter() > deadline:
+            return (), None
+        for name in _names(node):
+            names[name[:MAX_NAME]] = None
+        if len(names) > MAX_NAMES:
+            return (), None
+        stack.extend(_parts(node))
+    return tuple(names), _count_fusable(roots, len(seen))
+
+
+def _names(node: Any) -> Iterator[str]:
+    if "dsk" in type(node)._parameters:
+        layers = getattr(node.operand("dsk"), "layers", ())  # a plain dictionary has none
+        if len(layers) <= MAX_NAMES:
+            yield from map(str, layers)
+    else:
+        yield node._name
+
+
+def _parts(node: Any) -> Iterator[Any]:
+    from dask._expr import Expr
+
+    for operand in node.operands:
+        if isinstance(operand, Expr):
+            yield operand
+        elif isinstance(operand, (list, tuple)) and len(operand) <= MAX_NODES:
+            yield from (part for part in operand if isinstance(part, Expr))
+
+
+def _count_fusable(roots: Iterable[Any], n_nodes: int) -> int | None:
+    """Tasks that `optimize(fuse=True)` would merge into others, by its own rules, without building anything.
+
+    Follows `dask.dataframe.dask_expr._expr.optimize_blockwise_fusion`: a group of blockwise expressions with
+    the same number of partitions, of which only the outermost is used elsewhere, becomes one task each.
+    """
+    module = sys.modules.get("dask.dataframe.dask_expr._expr")
+    if module is None or n_nodes > MAX_FUSION_NODES:
+        return None
+    roots = [root for root in roots if isinstance(root, module.Expr)]
+    if not roots:
+        return None
+    deadline = perf_counter() + MAX_FUSION_SECONDS
+    is_blockwise = module.is_valid_blockwise_op
+    nodes: dict[str, Any] = {}
+    inputs: dict[str, list[Any]] = {}
+    users: dict[str, set[str]] = {}
+    stack = list(roots)
+    while stack:
+        node = stack.pop()
+        if node._name in inputs:
+            continue
+        if _is_eager(node) or perf_counter() > deadline:
+            return None
+        nodes[node._name] = node
+        inputs[node._name] = node.dependencies()
+        for part in inputs[node._name]:
+            users.setdefault(part._name, set()).add(node._name)
+            stack.append(part)
+    wide = {name for name, node in nodes.items() if is_blockwise(node)}
+    todo = [name for name in wide if not users.get(name, set()) & wide]
+    done: set[str] = set()
+    spared = 0
+    while todo:
+        root = todo.pop()
+        if root in done:
+            continue
+        n = nodes[root].npartitions
+        group: set[str] = set()
+        front = [root]
+        while front:
+            name = front.pop()
+            if name in group:
+                continue
+            if perf_counter() > deadline:
+                return None
+            group.add(name)
+            for part in inputs[name]:
+                if part._name not in wide:
+                    continue
+                fits = part.npartitions == n or nodes[name]._broadcast_dep(part)
+                if fits and not users[part._name] - group - set(front):
+                    front.append(part._name)
+                elif part._name not in done:
+                    todo.append(part._name)
+        done |= group
+        spared += sum(nodes[name].npartitions for name in group) - n
+    return spared
+
+
+def _is_eager(node: Any) -> bool:
+    """Asking this expression for its partitions would start a job; a lowered tree has none such."""
+    names = {cls.__name__ for cls in type(node).__mro__}
+    if "BaseSetIndexSortValues" in names:
+        return True
+    return "partition_size" in type(node)._parameters and node.operand("partition_size") is not None
