@@ -6,7 +6,9 @@ words in the view. Every text may hold names from a cluster or a notebook: a vie
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from os import PathLike
 from typing import Literal
 
 from .snapshot import Location
@@ -181,3 +183,24 @@ class Report:
     treated: tuple[Treated, ...] = ()
     #: What was left out, in words.
     notes: tuple[str, ...] = ()
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        from .render import html, text
+
+        return {"text/plain": text.text(self), "text/html": html.html(self)}
+
+    def to_html(self, path: str | PathLike[str]) -> None:
+        """Write a page that stands alone. Raises OSError when it cannot be written."""
+        from .render import html
+
+        with open(path, "w", encoding="utf-8", errors="xmlcharrefreplace") as file:
+            file.write(html.document(self))
+
+    def to_json(self) -> str:
+        """All of it as JSON, as described by `schema.json`."""
+        import msgspec
+
+        try:
+            return msgspec.json.encode(self).decode()
+        except UnicodeEncodeError:  # half a surrogate pair in somebody's key
+            return json.dumps(msgspec.to_builtins(self))

@@ -1,0 +1,134 @@
+"""What IPython loads: hears of cells, answers on the control channel, brings the magic.
+
+Loaded with every kernel, so it imports little and starts nothing: the doctor's thread begins with the first
+cell or the first question.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .channel import Channel
+from .monitor import Monitor
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult, InteractiveShell
+
+
+@dataclass(slots=True)
+class _Loaded:
+    shell: InteractiveShell
+    monitor: Monitor
+    hearer: Hearer
+    channel: Channel | None
+
+
+_loaded: _Loaded | None = None
+
+
+def load(ip: InteractiveShell) -> None:
+    """Loads once; a second time starts anew."""
+    global _loaded
+    unload(ip)
+    monitor = Monitor(lambda: variables(ip))
+    hearer = Hearer(ip, monitor)
+    ip.events.register("pre_run_cell", hearer.started)
+    ip.events.register("post_run_cell", hearer.stopped)
+    channel = None
+    kernel = getattr(ip, "kernel", None)
+    if kernel is not None:
+        channel = Channel(kernel, monitor.answer)
+        if not channel.install():
+            channel = None
+    from .magic import DoctorMagics
+
+    ip.register_magics(DoctorMagics)
+    _loaded = _Loaded(ip, monitor, hearer, channel)
+
+
+def unload(ip: InteractiveShell) -> None:
+    """Takes everything back and ends the thread."""
+    global _loaded
+    loaded, _loaded = _loaded, None
+    if loaded is None:
+        return
+    loaded.shell.events.unregister("pre_run_cell", loaded.hearer.started)
+    loaded.shell.events.unregister("post_run_cell", loaded.hearer.stopped)
+    if loaded.channel is not None:
+        loaded.channel.uninstall()
+    for magics in loaded.shell.magics_manager.magics.values():
+        magics.pop("dask_doctor", None)
+    loaded.monitor.stop()
+
+
+def monitor() -> Monitor | None:
+    """Of this process; None where the extension is not loaded."""
+    return None if _loaded is None else _loaded.monitor
+
+
+def channel() -> Channel | None:
+    """Of this process; None without a kernel, or where the extension is not loaded."""
+    return None if _loaded is None else _loaded.channel
+
+
+def variables(ip: InteractiveShell) -> Mapping[str, object]:
+    """The user's own variables at this moment."""
+    hidden = ip.user_ns_hidden
+    # One copy, which no other thread can come between; then only types are looked at.
+    return {
+        name: value
+        for name, value in ip.user_ns.copy().items()
+        if type(name) is str and not name.startswith("_") and name not in hidden
+    }
+
+
+class Hearer:
+    """Tells the monitor which cell runs. Never raises: IPython would print the traceback into the cell."""
+
+    def __init__(self, ip: InteractiveShell, monitor: Monitor) -> None:
+        self._ip = ip
+        self._monitor = monitor
+        self._outer: ExecutionInfo | None = None
+        self._message: object = None
+
+    def started(self, info: ExecutionInfo) -> None:
+        try:
+            # Subshells run code in threads of their own, beside the cell.
+            if threading.current_thread() is not threading.main_thread():
+                return
+            message, cell_id = self._parent()
+            # A cell may run others inside it (`%run`, `run_cell`): to the reader it is one.
+            if self._outer is not None and self._message == message:
+                return
+            self._outer, self._message = info, message
+            source = info.raw_cell
+            self._monitor.cell_started(
+                cell_id=info.cell_id or cell_id,
+                execution_count=self._ip.execution_count if info.store_history else None,
+                source=source if isinstance(source, str) else "",
+            )
+        except Exception:
+            return
+
+    def stopped(self, result: ExecutionResult) -> None:
+        try:
+            if self._outer is None or result.info is not self._outer:
+                return
+            self._outer = None
+            self._monitor.cell_stopped(execution_count=result.execution_count, failed=not result.success)
+        except Exception:
+            return
+
+    def _parent(self) -> tuple[object, str | None]:
+        """The id of the message that the kernel works on, and the cell it names."""
+        get_parent = getattr(self._ip, "get_parent", None)
+        parent: Any = get_parent() if callable(get_parent) else None
+        if not isinstance(parent, dict):
+            return None, None
+        header, metadata = parent.get("header"), parent.get("metadata")
+        message = header.get("msg_id") if isinstance(header, dict) else None
+        cell_id = metadata.get("cellId") if isinstance(metadata, dict) else None
+        return message, cell_id if isinstance(cell_id, str) else None

@@ -1,0 +1,376 @@
+"""What the doctor's thread does in one turn: look for clients, pull from the one it follows, judge, publish.
+
+Lives on the doctor's loop alone; nothing here is safe from another thread but `waiters.append`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .. import doctor
+from ..gather.code import CellLog
+from ..messages import CellText, ClientInfo, Status, StatusKind
+from ..report import Report
+from ..snapshot import Collection, Gap, Snapshot
+from .discovery import MINIMUM, Discovery, Look
+from .reply import Composer, Ready
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from ..gather.cluster import Feed
+    from ..gather.submissions import Submissions
+    from ..verify import Ledger
+    from .monitor import CellEvent
+
+#: Seconds between pulls: while a cell runs or tasks exist, while somebody watches, and else.
+BUSY, SEEN, QUIET = 0.5, 1.0, 5.0
+#: Seconds for which it counts as busy after the last cell or task: metrics come with later heartbeats.
+AFTERGLOW = 3.0
+#: The share of a core that looking through variables and judging may take, while busy and while quiet.
+BUSY_SHARE, QUIET_SHARE = 0.1, 0.005
+#: Seconds by which the thread may come late before the report says so.
+LAG = 2.0
+MAX_FEEDS = 8
+
+
+@dataclass(slots=True)
+class _Pace:
+    """Spaces out a piece of work so that it takes no more than a share of a core."""
+
+    ready_at: float = 0.0
+
+    def done(self, seconds: float, share: float) -> None:
+        self.ready_at = time.monotonic() + seconds / share
+
+    @property
+    def is_due(self) -> bool:
+        return time.monotonic() >= self.ready_at
+
+
+class Watch:
+    """Everything known about the clients of one kernel. `wake` asks for another turn."""
+
+    def __init__(
+        self, session: str, namespace: Callable[[], Mapping[str, object]], wake: Callable[[], None]
+    ) -> None:
+        self.cells = CellLog()
+        self.snapshot: Snapshot | None = None
+        self.report: Report | None = None
+        self.status = Status(kind="no-client", message="")
+        #: Set when the next judgement that rests on a pull begun after their arrival is out.
+        self.waiters: deque[concurrent.futures.Future[None]] = deque()
+        self._namespace = namespace
+        self._wake = wake
+        self._composer = Composer(session)
+        self._discovery = Discovery()
+        self._submissions: Submissions | None = None
+        self._ledger: Ledger | None = None
+        self._feeds: dict[tuple[str, str | None], Feed] = {}
+        self.clients: tuple[ClientInfo, ...] = ()
+        self._first_seen: dict[str, int] = {}
+        self._followed: tuple[str, str | None] | None = None
+        self._pull: asyncio.Task[None] | None = None
+        self._pulled_at = float("-inf")
+        self._served: list[concurrent.futures.Future[None]] = []
+        self._busy_at = float("-inf")
+        self._collections: tuple[Collection, ...] = ()
+        self._profile_pace, self._judge_pace = _Pace(), _Pace()
+        self._judged: object = None
+        self._published: object = None
+
+    @property
+    def has_clients(self) -> bool:
+        return self._followed in self._feeds
+
+    def hear(self, event: CellEvent) -> None:
+        """A cell started or stopped."""
+        self._busy_at = time.monotonic()
+        if event.source is None:
+            self.cells.stop(failed=event.has_failed, execution_count=event.execution_count, time=event.time)
+        else:
+            self.cells.start(
+                cell_id=event.cell_id,
+                execution_count=event.execution_count,
+                source=event.source,
+                time=event.time,
+            )
+
+    def read(self, notebook: tuple[tuple[str, str], ...]) -> None:
+        """The notebook's cells as they stand."""
+        self.cells.set_notebook(tuple(CellText(id=key, source=source) for key, source in notebook))
+
+    async def step(self, *, is_watched: bool, lag: float) -> Ready | None:
+        """One turn. The new reply when there is something new to say."""
+        try:
+            return await self._step(is_watched=is_watched, lag=lag)
+        except Exception:
+            self._release(all_of_them=True)
+            raise
+
+    async def _step(self, *, is_watched: bool, lag: float) -> Ready | None:
+        look = self._discovery.look()
+        if look.found in ("nothing", "clients"):
+            self._listen()
+        feed = await self._follow(look)
+        is_fresh = self._finish_pull()
+        is_busy = self._is_busy()
+        if feed is not None:
+            self._begin_pull(feed, BUSY if is_busy else SEEN if is_watched else QUIET)
+        else:
+            self._release(all_of_them=True)
+        self.status = self._say(look, feed)
+        if feed is not None and feed.state in ("live", "limited"):
+            self._judge(feed, is_fresh=is_fresh, is_busy=is_busy, lag=lag)
+        if is_fresh:
+            self._release()
+        state = (self.status, self.clients, self.cells.running, id(self.snapshot), id(self.report))
+        if state == self._published:
+            return None
+        self._published = state
+        return self._compose()
+
+    def say(self, kind: StatusKind, message: str) -> Ready:
+        """A reply with this status, over what was known last."""
+        self.status = Status(kind=kind, message=message)
+        return self._compose()
+
+    async def close(self) -> None:
+        """Lets go of every client. Never raises; takes at most a second for each."""
+        self._release(all_of_them=True)
+        if self._pull is not None:
+            self._pull.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await self._pull
+            self._pull = None
+        for key in tuple(self._feeds):
+            await self._drop(key)
+        if self._submissions is not None:
+            with suppress(Exception):
+                self._submissions.uninstall()
+
+    # Following
+
+    def _listen(self) -> None:
+        # As soon as distributed is there, so that the first graph is not missed.
+        if self._submissions is None:
+            from ..gather.submissions import Submissions
+
+            submissions = Submissions()
+            submissions.install()
+            self._submissions = submissions
+
+    async def _follow(self, look: Look) -> Feed | None:
+        clients = {client.id: client for client in look.clients}
+        for client_id in clients:
+            self._first_seen.setdefault(client_id, len(self._first_seen))
+        keys = {(client_id, _scheduler_id(client)) for client_id, client in clients.items()}
+        for gone in [key for key in self._feeds if not _is_there(key, keys)]:
+            await self._drop(gone)
+        target = self._choose(look)
+        key = None if target is None else self._key(target)
+        if target is not None and key != self._followed:
+            self._followed = key
+            self._collections = ()
+            self.snapshot = self.report = None
+            self._judged = None
+        if target is not None and key is not None and key not in self._feeds:
+            from ..gather.cluster import Feed
+
+            while len(self._feeds) >= MAX_FEEDS:
+                await self._drop(next(iter(self._feeds)))
+            self._feeds[key] = Feed(target, self._submissions)
+            self._pulled_at = float("-inf")
+        self.clients = tuple(
+            ClientInfo(
+                id=client.id,
+                scheduler_id=_scheduler_id(client),
+                address=_address(client),
+                status=str(client.status),
+                is_default=client is look.default,
+                is_followed=client is target,
+            )
+            for client in sorted(look.clients, key=lambda one: self._first_seen[one.id])
+        )
+        return None if key is None else self._feeds[key]
+
+    def _choose(self, look: Look) -> Client | None:
+        if look.default is not None:
+            return look.default
+        followed = self._followed[0] if self._followed is not None else None
+        by_age = sorted(look.clients, key=lambda client: self._first_seen[client.id])
+        return next((client for client in by_age if client.id == followed), by_age[-1] if by_age else None)
+
+    def _key(self, client: Client) -> tuple[str, str | None]:
+        scheduler_id = _scheduler_id(client)
+        for key in self._feeds:
+            # While it connects, the client has no scheduler to name: that opens no new series.
+            if key[0] == client.id and (scheduler_id is None or key[1] in (None, scheduler_id)):
+                if key[1] is None and scheduler_id is not None:
+                    self._feeds[client.id, scheduler_id] = self._feeds.pop(key)
+                    if self._followed == key:
+                        self._followed = (client.id, scheduler_id)
+                    return client.id, scheduler_id
+                return key
+        return client.id, scheduler_id
+
+    async def _drop(self, key: tuple[str, str | None]) -> None:
+        feed = self._feeds.pop(key)
+        if key == self._followed and self._pull is not None:
+            self._pull.cancel()
+            self._pull = None
+        with suppress(Exception):
+            await asyncio.wait_for(feed.close(), 1.0)
+
+    # Pulling
+
+    def _is_busy(self) -> bool:
+        now = time.monotonic()
+        if self.cells.running is not None or self._has_tasks():
+            self._busy_at = now
+        return now - self._busy_at < AFTERGLOW
+
+    def _has_tasks(self) -> bool:
+        load = None if self.snapshot is None else self.snapshot.load
+        if load is None or isinstance(load, Gap) or not load:
+            return False
+        return load[-1].tasks_processing + load[-1].tasks_waiting > 0
+
+    def _begin_pull(self, feed: Feed, interval: float) -> None:
+        now = time.monotonic()
+        if self._pull is not None or (now - self._pulled_at < interval and not self.waiters):
+            return
+        self._pulled_at = now
+        while self.waiters:
+            self._served.append(self.waiters.popleft())
+        self._pull = asyncio.get_running_loop().create_task(feed.pull())
+        self._pull.add_done_callback(lambda _: self._wake())
+
+    def _finish_pull(self) -> bool:
+        pull = self._pull
+        if pull is None or not pull.done():
+            return False
+        self._pull = None
+        if not pull.cancelled():
+            pull.result()  # a fault of the feed's own is one of ours: it is counted
+        return True
+
+    def _release(self, *, all_of_them: bool = False) -> None:
+        while all_of_them and self.waiters:
+            self._served.append(self.waiters.popleft())
+        for waiter in self._served:
+            with suppress(concurrent.futures.InvalidStateError):
+                waiter.set_result(None)
+        self._served.clear()
+
+    # Judging
+
+    def _judge(self, feed: Feed, *, is_fresh: bool, is_busy: bool, lag: float) -> None:
+        is_awaited = bool(self._served) and is_fresh
+        share = BUSY_SHARE if is_busy else QUIET_SHARE
+        has_read = self.cells.version != self._judged
+        if not is_awaited and not (is_fresh or has_read):
+            return
+        if not is_awaited and not self._judge_pace.is_due:
+            return
+        began = time.perf_counter()
+        self._judged = self.cells.version
+        self._profile(feed, share, is_awaited=is_awaited)
+        notes = (_held_up(lag),) if lag > LAG else ()
+        self.snapshot = doctor.gather(feed, self.cells, {}, collections=self._collections, notes=notes)
+        from .. import config, runner
+        from ..verify import Ledger
+
+        if self._ledger is None:
+            self._ledger = Ledger()
+        self.report = runner.examine(self.snapshot, ledger=self._ledger, settings=config.read())
+        self._judge_pace.done(time.perf_counter() - began, share)
+
+    def _profile(self, feed: Feed, share: float, *, is_awaited: bool) -> None:
+        from ..gather.collections import profile
+
+        if not is_awaited and not self._profile_pace.is_due:
+            return
+        began = time.perf_counter()
+        namespace = self._namespace()
+        self._collections = profile(namespace, sizes=feed.sizes, bound_at=self.cells.bound_at)
+        self._profile_pace.done(time.perf_counter() - began, share)
+
+    # Publishing
+
+    def _say(self, look: Look, feed: Feed | None) -> Status:
+        if look.found == "not-installed":
+            return Status(
+                kind="no-distributed",
+                message="Dask's scheduler, `distributed`, is not installed in this kernel's environment: "
+                '`%pip install "dask[distributed]"`.',
+            )
+        if look.found == "not-imported":
+            return Status(
+                kind="no-distributed",
+                message="Nothing in this kernel has used Dask's scheduler yet: make a client, `Client()`.",
+            )
+        if look.found == "too-old":
+            return Status(
+                kind="old-distributed",
+                message=f"This kernel has distributed {look.version[:40]}; the doctor understands "
+                f'{MINIMUM[0]}.{MINIMUM[1]} and newer: `%pip install --upgrade "dask[distributed]"`.',
+            )
+        if feed is None:
+            if self._followed is not None:
+                return Status(
+                    kind="lost",
+                    message="The Dask client was closed: what is shown is what was seen last. "
+                    "Make a new one with `Client()` to go on.",
+                )
+            return Status(
+                kind="no-client", message="This kernel has no Dask client yet: make one with `Client()`."
+            )
+        if feed.state == "live" and not feed.reason:
+            return Status(kind="live", message="The scheduler answers.")
+        return Status(kind=feed.state, message=feed.reason or "Connecting to the scheduler.")
+
+    def _compose(self) -> Ready:
+        return self._composer.compose(
+            status=self.status,
+            clients=self.clients,
+            snapshot=self.snapshot,
+            report=self.report,
+            running=self.cells.running,
+            key=self._followed,
+        )
+
+
+def _held_up(lag: float) -> str:
+    return (
+        f"The kernel's process was held up for {lag:.0f} s by native code that keeps the interpreter's lock: "
+        "what happened meanwhile is known less exactly."
+    )
+
+
+def _is_there(key: tuple[str, str | None], keys: set[tuple[str, str | None]]) -> bool:
+    client_id, scheduler_id = key
+    return any(
+        client_id == one and (scheduler_id is None or other is None or scheduler_id == other)
+        for one, other in keys
+    )
+
+
+def _scheduler_id(client: Client) -> str | None:
+    identity = getattr(client, "_scheduler_identity", None)
+    value = identity.get("id") if isinstance(identity, dict) else None
+    return value if isinstance(value, str) else None
+
+
+def _address(client: Client) -> str | None:
+    comm = getattr(client, "scheduler_comm", None)
+    scheduler = getattr(client, "scheduler", None)
+    address = getattr(scheduler, "address", None) or getattr(comm, "address", None)
+    return address if isinstance(address, str) else None
