@@ -1,0 +1,36 @@
+/** A part of the panel that opens and closes, as JupyterLab's sidebars have them; closed, it builds nothing. */
+import { caretDownIcon, caretRightIcon } from '@jupyterlab/ui-components';
+import React, { useId, useState } from 'react';
+
+export function Section(props: {
+  title: string;
+  note?: string;
+  children: () => React.ReactNode;
+}): JSX.Element {
+  const [isOpen, setIsOpen] = useState(false);
+  const id = useId();
+  const Caret = isOpen ? caretDownIcon : caretRightIcon;
+  return (
+    <section className="jp-DaskDoctorPanel-section">
+      <h3 className="jp-DaskDoctorPanel-sectionTitle">
+        <button
+          type="button"
+          aria-expanded={isOpen}
+          aria-controls={id}
+          onClick={() => setIsOpen(!isOpen)}
+        >
+          <span aria-hidden="true" className="jp-DaskDoctorPanel-picture">
+            <Caret.react tag={null} />
+          </span>
+          <span>{props.title}</span>
+          {props.note && (
+            <span className="jp-DaskDoctorPanel-sectionNote">{props.note}</span>
+          )}
+        </button>
+      </h3>
+      <div id={id} className="jp-DaskDoctorPanel-sectionBody" hidden={!isOpen}>
+        {isOpen && props.children()}
+      </div>
+    </section>
+  );
+}

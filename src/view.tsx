@@ -1,0 +1,114 @@
+/** The panel from top to bottom, from one state: nothing here asks, remembers or decides. */
+import React from 'react';
+
+import { Header } from './components/header';
+import { ChecksView } from './components/checks';
+import { DataView } from './components/data';
+import { MemoryView } from './components/memory';
+import { Nothing } from './components/nothing';
+import { ReportView } from './components/report';
+import { Section } from './components/section';
+import { Tools, useTools } from './components/tools';
+import type { IActions, ITools } from './components/tools';
+import { VitalsView } from './components/vitals';
+import { cut } from './format';
+import type { IState } from './tokens';
+
+function Told(props: { state: IState; actions: IActions }): JSX.Element | null {
+  const { trans } = useTools();
+  const { state, actions } = props;
+  const { told } = state;
+  if (told === null) {
+    return null;
+  }
+  const { report, vitals } = told;
+  const passed =
+    report?.checks.filter(check => check.outcome === 'passed').length ?? 0;
+  const open =
+    report?.checks.filter(
+      check => check.outcome === 'incomplete' || check.outcome === 'error'
+    ).length ?? 0;
+  const checkNote =
+    open > 0
+      ? trans.__('%1 passed, %2 not checked', passed, open)
+      : trans.__('%1 passed', passed);
+  return (
+    <>
+      {(told.status.kind === 'limited' || state.pulse === 'lost') &&
+        (state.message || told.status.message) !== '' && (
+          <p className="jp-DaskDoctorPanel-banner" role="status">
+            {cut(state.message || told.status.message)}
+          </p>
+        )}
+      {vitals !== null && <VitalsView vitals={vitals} memory={told.memory} />}
+      {report !== null ? (
+        <ReportView report={report} state={state} actions={actions} />
+      ) : (
+        <p className="jp-DaskDoctorPanel-note" role="status">
+          {trans.__('Examining…')}
+        </p>
+      )}
+      <Section
+        title={trans.__('Data')}
+        note={`${told.collections.length || ''}`}
+      >
+        {() => (
+          <DataView
+            collections={told.collections}
+            counts={state.counts}
+            goTo={actions.goTo}
+          />
+        )}
+      </Section>
+      <Section title={trans.__('Memory')}>
+        {() => (
+          <MemoryView
+            memory={told.memory}
+            workers={told.workers}
+            vitals={vitals}
+            session={told.session}
+          />
+        )}
+      </Section>
+      {report !== null && (
+        <Section title={trans.__('Checks')} note={checkNote}>
+          {() => <ChecksView checks={report.checks} notes={report.notes} />}
+        </Section>
+      )}
+      {told.left_out.map((words, i) => (
+        <p key={i} className="jp-DaskDoctorPanel-note">
+          {cut(words)}
+        </p>
+      ))}
+    </>
+  );
+}
+
+export function DoctorView(props: {
+  state: IState;
+  actions: IActions;
+  tools: ITools;
+}): JSX.Element {
+  const { state, actions, tools } = props;
+  const { trans } = tools;
+  const hasReport = state.told !== null && state.told.vitals !== null;
+  return (
+    <Tools.Provider value={tools}>
+      <Header state={state} actions={actions} />
+      <div className="jp-DaskDoctorPanel-scroll" tabIndex={-1}>
+        {hasReport ? (
+          <Told state={state} actions={actions} />
+        ) : (
+          <Nothing state={state} actions={actions} />
+        )}
+        {state.isServerless && (
+          <p className="jp-DaskDoctorPanel-note">
+            {trans.__(
+              'The server extension jupyter_dask_doctor is not enabled: there are numbers, but no charts and no history.'
+            )}
+          </p>
+        )}
+      </div>
+    </Tools.Provider>
+  );
+}
