@@ -106,7 +106,7 @@ class Hearer:
             self._outer, self._message = info, message
             source = info.raw_cell
             self._monitor.cell_started(
-                cell_id=info.cell_id or cell_id,
+                cell_id=_cell_id(info.cell_id) or _cell_id(cell_id),
                 execution_count=self._ip.execution_count if info.store_history else None,
                 source=source if isinstance(source, str) else "",
             )
@@ -122,7 +122,7 @@ class Hearer:
         except Exception:
             return
 
-    def _parent(self) -> tuple[object, str | None]:
+    def _parent(self) -> tuple[object, object]:
         """The id of the message that the kernel works on, and the cell it names."""
         get_parent = getattr(self._ip, "get_parent", None)
         parent: Any = get_parent() if callable(get_parent) else None
@@ -131,4 +131,9 @@ class Hearer:
         header, metadata = parent.get("header"), parent.get("metadata")
         message = header.get("msg_id") if isinstance(header, dict) else None
         cell_id = metadata.get("cellId") if isinstance(metadata, dict) else None
-        return message, cell_id if isinstance(cell_id, str) else None
+        return message, cell_id
+
+
+def _cell_id(value: object) -> str | None:
+    # A notebook's ids have at most 64 characters; a front end may send anything.
+    return value if isinstance(value, str) and 0 < len(value) <= 200 else None

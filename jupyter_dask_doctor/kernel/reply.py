@@ -6,6 +6,7 @@ All work is done when something new is known, on the doctor's own thread; answer
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,12 +28,12 @@ from ..messages import (
 )
 from ..report import Report
 from ..snapshot import Collection, Gap, Load, Location, Snapshot
-from .fitting import encode, fit_collections, fit_report, nbytes, thin
+from .fitting import cut, encode, fit_collections, fit_report, thin
 
 #: Of the 64 KiB: what a report and the collections may take. The rest is for the memory lines, the workers
 #: and the envelope.
-REPORT_NBYTES = 36 * 1024
-COLLECTIONS_NBYTES = 10 * 1024
+REPORT_NBYTES = 32 * 1024
+COLLECTIONS_NBYTES = 8 * 1024
 #: Room for status, vitals, clients and the message around the reply.
 ENVELOPE_NBYTES = 3 * 1024
 #: Ten minutes at the fastest pace.
@@ -96,6 +97,8 @@ class Composer:
     _key: object = None
     _report: Plain | None = None
     _report_bytes: bytes = b""
+    _report_nbytes: int = 0
+    _point_nbytes: int = 1
     _report_rev: int = 0
     _report_left_out: tuple[str, ...] = ()
 
@@ -135,7 +138,7 @@ class Composer:
             session=self.session,
             rev=self.rev,
             time=0.0,
-            status=status,
+            status=replace(status, message=cut(status.message)),
             clients=tuple(sorted(clients, key=lambda one: not one.is_followed)[:CLIENTS]),
             vitals=None if snapshot is None else _vitals(snapshot),
             workers=workers,
@@ -152,9 +155,9 @@ class Composer:
             points=tuple(self._points),
             report=self._report,
             report_rev=self._report_rev,
-            head_nbytes=nbytes(head),
-            report_nbytes=len(self._report_bytes),
-            point_nbytes=max((nbytes(point) for point in self._points), default=1) + 1,
+            head_nbytes=_wire(head),
+            report_nbytes=self._report_nbytes,
+            point_nbytes=self._point_nbytes,
         )
 
     def _add_points(self, load: Iterable[Load] | Gap) -> None:
@@ -163,7 +166,9 @@ class Composer:
         for one in load:
             if one.time > self._newest:
                 self._newest = one.time
-                self._points.append(_plain(_point(one, self.rev)))
+                point = _plain(_point(one, self.rev))
+                self._point_nbytes = max(self._point_nbytes, _wire(point) + 2)
+                self._points.append(point)
 
     def _set_report(self, report: Report | None) -> None:
         if report is None:
@@ -178,6 +183,7 @@ class Composer:
         if said != self._report_bytes:
             self._report_bytes = said
             self._report = _plain(fitted)
+            self._report_nbytes = _wire(self._report)
             self._report_rev = self.rev
 
 
@@ -185,6 +191,11 @@ def _plain(value: object) -> Plain:
     # Through text: that way not-a-number and infinity become null, which the kernel's own packer refuses.
     plain: Plain = msgspec.json.decode(encode(value))
     return plain
+
+
+def _wire(plain: Plain) -> int:
+    # As the kernel's session packs it: with a blank after each comma and colon.
+    return len(json.dumps(plain, ensure_ascii=False).encode(errors="replace"))
 
 
 def _point(load: Load, rev: int) -> MemoryPoint:

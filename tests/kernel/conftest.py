@@ -114,7 +114,7 @@ class Kernel:
         return dict(content["dask_doctor"])
 
     def ask_until(self, met: Callable[[dict[str, Any]], Any], timeout: float = 20.0) -> dict[str, Any]:
-        """Asks every fifth of a second, as a panel in a hurry would, until the reply is the one waited for."""
+        """Asks every fifth of a second until the reply is the one waited for."""
         stop = time.monotonic() + timeout
         while True:
             reply = self.ask()

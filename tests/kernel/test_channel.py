@@ -1,4 +1,4 @@
-"""The control channel on a real kernel: what is ours is answered, what is not is passed on, nothing is left."""
+"""The control channel on a real kernel: what is ours is answered, all else is passed on, nothing is left."""
 
 import time
 
@@ -116,8 +116,7 @@ def test_a_bad_request_over_the_wire(kernel):
 
 def test_a_fault_while_answering_is_a_reply_too(kernel):
     kernel.run(
-        "from jupyter_dask_doctor.kernel import extension\n"
-        "extension.monitor()._reply = lambda asked: 1 / 0\n"
+        "from jupyter_dask_doctor.kernel import extension\nextension.monitor()._reply = lambda asked: 1 / 0\n"
     )
     reply = kernel.ask()
     assert reply["status"]["kind"] == "off"
