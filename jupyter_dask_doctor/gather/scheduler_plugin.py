@@ -18,11 +18,9 @@ from typing import TYPE_CHECKING, Any
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.utils import key_split_group as group_name
 
-from .scheduler_view import MAX_NAME, MAX_WORKERS, executing_prefixes, view_tasks, view_workers
+from .scheduler_view import MAX_NAME, MAX_WORKERS, executing_prefixes, label, view_tasks, view_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from distributed.scheduler import Scheduler, TaskGroup
 
 #: Raise with every change of what `snapshot` answers: a newer plugin replaces an older one.
@@ -102,7 +100,7 @@ class Group:
     def __init__(self, id: int, graph: Graph, tg: TaskGroup, n_tasks: int) -> None:
         self.id, self.graph, self.tg, self.n_tasks = id, graph, tg, n_tasks
         self.seq = 0
-        self.seen: tuple[float, ...] = ()
+        self.seen: Any = None
         durations = tg.all_durations
         # Names without a token (`submit`, `map`) go on in the group of earlier calls.
         self.compute, self.transfer = durations.get("compute", 0.0), durations.get("transfer", 0.0)
@@ -169,14 +167,15 @@ class DoctorPlugin(SchedulerPlugin):
             self._fault(error)
 
     def log_event(self, topic: str, msg: Any) -> None:
-        if topic == "scheduler" or topic == "all" or topic == "worker-restart-memory":
-            handle = self._heard
-        elif isinstance(msg, dict) and msg.get("action") == "worker-status-change":
-            handle = self._status_changed
-        else:
+        if not isinstance(msg, dict):
             return
         try:
-            handle(topic, msg)
+            if topic == "scheduler" or topic == "all":
+                self._heard(topic, msg)
+            elif topic == "worker-restart-memory":
+                self._killed(msg)
+            elif msg.get("action") == "worker-status-change":
+                self._status_changed(topic, msg)
         except Exception as error:
             self._fault(error)
 
@@ -389,12 +388,7 @@ class DoctorPlugin(SchedulerPlugin):
 
     # -- events ---------------------------------------------------------------------------------------------
 
-    def _heard(self, topic: str, msg: Any) -> None:
-        if not isinstance(msg, dict):
-            return
-        if topic == "worker-restart-memory":
-            self._killed(msg)
-            return
+    def _heard(self, topic: str, msg: dict[str, Any]) -> None:
         action = msg.get("action")
         if topic == "scheduler" and action == "update-graph":
             graph = self.by_stimulus.pop(msg.get("stimulus_id") or "", None)
@@ -634,12 +628,6 @@ class DoctorPlugin(SchedulerPlugin):
                 ]
             )
         self.last_failure = newest
-
-
-def label(keys: Iterable[Any]) -> str | None:
-    """A name by which client and scheduler know the same graph: the least of what was asked for."""
-    names = {key[0] if isinstance(key, tuple) else key for key in islice(keys, 2_000)}
-    return min(map(str, names), default="")[:MAX_NAME] or None
 
 
 def _index(key: Any) -> list[int] | None:

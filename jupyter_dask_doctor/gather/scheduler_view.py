@@ -10,6 +10,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from distributed.scheduler import Scheduler, WorkerState
 
 #: Above this many workers only the fullest are sent one by one.
@@ -20,6 +22,12 @@ MAX_PREFIXES = 2_000
 N_PREFIXES = 200
 #: Longest name that is sent, in characters.
 MAX_NAME = 500
+
+
+def label(keys: Iterable[Any]) -> str | None:
+    """A name by which client and scheduler know the same graph: the least of what was asked for."""
+    names = {key[0] if isinstance(key, tuple) else key for key in islice(keys, 2_000)}
+    return min(map(str, names), default="")[:MAX_NAME] or None
 
 
 def executing_prefixes(ws: WorkerState) -> list[str]:

@@ -17,8 +17,7 @@ from time import perf_counter, time
 from types import FrameType
 from typing import Any
 
-from .scheduler_plugin import label
-from .scheduler_view import MAX_NAME
+from .scheduler_view import MAX_NAME, label
 
 #: Bounds of one look at an expression.
 MAX_NODES = 2_000
@@ -135,24 +134,27 @@ class Submissions:
 
 
 def _caller(frame: FrameType | None) -> tuple[str | None, str | None, int | None]:
-    """The outermost function of Dask's, and the line of the notebook that led to it."""
-    method = None
+    """The outermost function of Dask's, and the line of the running cell that led to it."""
+    method = filename = line = None
     is_inside = True
     for _ in range(MAX_FRAMES):
         if frame is None:
             break
         code = frame.f_code
-        filename = code.co_filename
-        if "ipykernel_" in filename or filename.startswith("<ipython-input"):
-            return method, filename, frame.f_lineno
-        if is_inside:
+        if "ipykernel_" in code.co_filename or code.co_filename.startswith("<ipython-input"):
+            # Inner ones are functions that other cells defined; the outermost is the cell that runs.
+            filename, line = code.co_filename, frame.f_lineno
+            is_inside = False
+        elif filename is not None and frame.f_globals.get("__name__") == "IPython.core.interactiveshell":
+            break
+        elif is_inside:
             module = frame.f_globals.get("__name__") or ""
             if module.split(".", 1)[0] in ("dask", "distributed"):
                 method = code.co_name.strip("_")[:100]
             elif module != "contextlib":
                 is_inside = False
         frame = frame.f_back
-    return method, None, None
+    return method, filename, line
 
 
 def _look(expr: Any) -> tuple[tuple[str, ...], int | None]:

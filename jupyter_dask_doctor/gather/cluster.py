@@ -1,0 +1,366 @@
+"""Follow one client's cluster: keep the plugin on its scheduler, pull what it saw, and make sections of it.
+
+Runs on an asyncio loop of our own and speaks bare rpc: a LocalCluster's `client.loop` is its scheduler's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+import weakref
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..snapshot import (
+    Cluster,
+    Computation,
+    Gap,
+    Load,
+    PartitionSizes,
+    TaskFailure,
+    TaskGroup,
+    TaskPrefix,
+    Worker,
+    WorkerLoss,
+)
+from .code import CellLog
+from .connection import Connection, Refused
+from .scheduler_plugin import SEND_RECORDS, SEND_ROWS
+from .scheduler_view import MAX_NAME
+from .submissions import Submissions
+from .tasks import Tasks
+from .workers import Workers
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+#: The oldest distributed that is known to work.
+OLDEST = (2025, 7)
+#: One pull takes at most this long.
+TIMEOUT = 2.0
+#: So many pulls in a row may go unanswered before the scheduler counts as lost.
+MAX_UNANSWERED = 3
+#: Without the plugin we ask for less, and less often.
+LIMITED_INTERVAL = 2.0
+LIMITED_WORKERS = 200
+
+State = Literal["connecting", "live", "limited", "lost"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sections:
+    """The sections of a `Snapshot` that a cluster tells."""
+
+    cluster: Cluster | Gap
+    workers: tuple[Worker, ...] | Gap
+    load: tuple[Load, ...] | Gap
+    prefixes: tuple[TaskPrefix, ...] | Gap
+    groups: tuple[TaskGroup, ...] | Gap
+    computations: tuple[Computation, ...] | Gap
+    losses: tuple[WorkerLoss, ...] | Gap
+    failures: tuple[TaskFailure, ...] | Gap
+    #: What was left out to stay within bounds, in words.
+    notes: tuple[str, ...] = ()
+
+
+def check_version(version: str | None = None) -> str | None:
+    """Why this version of distributed (else the installed one) will not do, in words; None if it will."""
+    if version is None:
+        import distributed
+
+        version = distributed.__version__
+    try:
+        year, month = (int(part) for part in version.split("+")[0].split(".")[:2])
+    except ValueError:
+        return None  # built from a checkout: give it the benefit of the doubt
+    if (year, month) >= OLDEST:
+        return None
+    return f"This kernel has distributed {version}; Dask Doctor needs {OLDEST[0]}.{OLDEST[1]} or later."
+
+
+class Feed:
+    """Follows one client. Every method is for the one thread whose loop runs `pull`."""
+
+    def __init__(self, client: Client, submissions: Submissions | None = None) -> None:
+        self._client = weakref.ref(client)
+        self._submissions = submissions
+        self.client_id: str = client.id
+        self.scheduler_id: str | None = None
+        self.state: State = "connecting"
+        #: A sentence for the user; empty while `state` is "live".
+        self.reason = "Connecting to the scheduler."
+        self._connection: Connection | None = None
+        self._refused: str | None = None
+        self._unanswered = 0
+        self._limited_at = 0.0
+        self._prefixes: tuple[TaskPrefix, ...] = ()
+        self._cluster: Cluster | None = None
+        self._epoch: float | None = None
+        self._tasks = Tasks("", self.client_id)
+        self._workers = Workers()
+        #: Seconds that the scheduler's loop spent on the last snapshot.
+        self.seconds = 0.0
+
+    async def pull(self) -> None:
+        """Take in what is new: one bounded round trip, at most `TIMEOUT` seconds. Never raises."""
+        try:
+            await asyncio.wait_for(self._pull(), TIMEOUT)
+            self._unanswered = 0
+        except (asyncio.TimeoutError, TimeoutError):
+            self._unanswered += 1
+            if self._connection is not None:
+                self._connection.abort()
+            words = f"The scheduler has not answered for {self._unanswered * TIMEOUT:.0f} s."
+            if self._unanswered >= MAX_UNANSWERED:
+                self._lose(words)
+            else:
+                self.reason = words
+        except Exception as error:
+            await self._disconnect()
+            if isinstance(error, OSError):
+                self._lose("The scheduler is gone.")
+            else:
+                text = " ".join(str(error).split())[:300]
+                self._lose(f"The scheduler cannot be followed ({type(error).__name__}: {text}).")
+
+    async def close(self) -> None:
+        """Let go of the scheduler; the plugin stays for other notebooks. Never raises."""
+        await self._disconnect()
+
+    def sizes(self, group: str) -> PartitionSizes | None:
+        """Sizes of the outputs of the newest task group of this name; None when none were seen."""
+        return self._tasks.sizes(group)
+
+    # -- pulling --------------------------------------------------------------------------------------------
+
+    async def _pull(self) -> None:
+        client = self._client()
+        if client is None or client.status in ("closed", "closing"):
+            await self._disconnect()
+            self._lose("This client is closed.")
+            return
+        address = getattr(client.scheduler, "address", None)
+        if address is None:
+            return
+        connection = self._connection
+        if connection is None or connection.address != address:
+            await self._disconnect()
+            args = client.security.get_connection_args("client")
+            connection = self._connection = Connection(address, args, TIMEOUT)
+        if connection.scheduler_id is None:
+            identity = await connection.identify()
+            self._meet(client, identity)
+        if self._refused is None:
+            try:
+                await connection.register()
+                await self._pull_all(connection)
+            except Refused as refused:
+                self._refused = str(refused)
+        if self._refused is not None:
+            await self._pull_limited(connection)
+
+    def _meet(self, client: Client, identity: Mapping[str, Any]) -> None:
+        """A line to a scheduler stands: the one from before, or another one at its address."""
+        scheduler_id = identity["id"]
+        if scheduler_id != self.scheduler_id:
+            self.scheduler_id = scheduler_id
+            self._refused = None
+            self._epoch = None
+            self._prefixes = ()
+            self._tasks = Tasks(scheduler_id, self.client_id)
+            self._workers = Workers()
+        self._cluster = _cluster(client, identity)
+
+    async def _pull_all(self, connection: Connection) -> None:
+        for _ in range(3):  # more when there is a backlog
+            reply = await connection.snapshot()
+            if not reply:
+                return
+            assert self.scheduler_id is not None
+            if reply["epoch"] != self._epoch:
+                # A fresh plugin counts anew.
+                self._epoch = reply["epoch"]
+                self._tasks = Tasks(self.scheduler_id, self.client_id)
+            if self._submissions is not None:
+                self._tasks.submit(self._submissions.take(self.client_id))
+            self._workers.take(reply, connection.to_kernel)
+            self._tasks.saw_memory(self._workers.process, self._workers.largest)
+            self._tasks.take(reply, connection.to_kernel)
+            self._tasks.saw_memory(self._workers.process, self._workers.largest)
+            self._prefixes = tuple(
+                TaskPrefix(
+                    name=name,
+                    n_tasks=n,
+                    n_memory=memory,
+                    n_erred=erred,
+                    n_suspicious=suspicious,
+                    nbytes=nbytes,
+                    compute_seconds=seconds,
+                )
+                for name, n, memory, erred, suspicious, nbytes, seconds in reply["tasks"]["prefixes"]
+            )
+            self.seconds = reply["seconds"]
+            if len(reply["sizes"]) < SEND_ROWS and len(reply["graphs"]) + len(reply["groups"]) < SEND_RECORDS:
+                break
+        self.state, self.reason = "live", ""
+
+    async def _pull_limited(self, connection: Connection) -> None:
+        now = time.monotonic()
+        if now - self._limited_at >= LIMITED_INTERVAL:
+            self._limited_at = now
+            identity = await connection.identify(LIMITED_WORKERS)
+            states = await connection.prefix_states()
+            self._workers.take(_limited_reply(identity, states), connection.to_kernel)
+        self.state, self.reason = "limited", f"{self._refused}."
+
+    def _lose(self, reason: str) -> None:
+        self.state, self.reason = "lost", reason
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                await connection.close()
+
+    # -- sections -------------------------------------------------------------------------------------------
+
+    def sections(self, cells: CellLog) -> Sections:
+        """What is known now. After the scheduler is lost, what was known last."""
+        cluster, workers, tasks = self._cluster, self._workers, self._tasks
+        if cluster is None:
+            gap = Gap(reason=self.reason)
+            return Sections(
+                cluster=gap,
+                workers=gap,
+                load=gap,
+                prefixes=gap,
+                groups=gap,
+                computations=gap,
+                losses=gap,
+                failures=gap,
+            )
+        cluster = replace(cluster, nthreads=workers.nthreads, memory_limit=workers.memory_limit)
+        if self._refused is not None:
+            gap = Gap(reason=f"{self._refused}.")
+            return Sections(
+                cluster=cluster,
+                workers=workers.workers(),
+                load=workers.loads(),
+                prefixes=gap,
+                groups=gap,
+                computations=gap,
+                losses=gap,
+                failures=gap,
+            )
+        return Sections(
+            cluster=cluster,
+            workers=workers.workers(),
+            load=workers.loads(),
+            prefixes=self._prefixes,
+            groups=tasks.groups(),
+            computations=tasks.computations(cells),
+            losses=workers.losses(cells, tasks.prefixes),
+            failures=tasks.failures(cells),
+            notes=tuple(self._notes()),
+        )
+
+    def _notes(self) -> Iterator[str]:
+        if self._workers.n > self._workers.n_shown:
+            yield f"Only the {self._workers.n_shown} fullest of {self._workers.n:,} workers are shown singly."
+        if self._tasks.n_dropped:
+            yield f"The sizes of {self._tasks.n_dropped:,} tasks were not looked at: too many at once."
+
+
+def _cluster(client: Client, identity: Mapping[str, Any]) -> Cluster:
+    import dask
+    import distributed
+
+    return Cluster(
+        scheduler_id=identity["id"],
+        address=str(identity["address"]),
+        client_id=client.id,
+        kind=type(client.cluster).__name__ if client.cluster is not None else None,
+        is_in_process=any(s.id == identity["id"] for s in list(distributed.Scheduler._instances)),
+        nthreads=0,
+        memory_limit=None,
+        python=(sys.version_info[0], sys.version_info[1]),
+        dask=dask.__version__,
+        distributed=distributed.__version__,
+        dashboard_link=_dashboard_link(client),
+        **{f"memory_{name}": _fraction(name) for name in ("target", "spill", "pause", "terminate")},
+    )
+
+
+def _dashboard_link(client: Client) -> str | None:
+    try:
+        link = client.dashboard_link
+    except Exception:  # depends on the cluster's own code and on settings
+        return None
+    return str(link)[:500] if link else None
+
+
+def _fraction(name: str) -> float:
+    """As this kernel's settings have it: a worker's own settings are not known here. Off is 1.0: never."""
+    import dask
+
+    value = dask.config.get(f"distributed.worker.memory.{name}", None)
+    return float(value) if isinstance(value, (int, float)) and value else 1.0
+
+
+def _limited_reply(identity: Mapping[str, Any], states: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    """What the plugin would say, as far as the scheduler tells without it."""
+    shown = []
+    for address, worker in identity["workers"].items():
+        metrics = worker["metrics"]
+        spilled = metrics.get("spilled_bytes") or {}
+        process = int(metrics.get("memory") or 0)
+        counts = metrics.get("task_counts") or {}
+        shown.append(
+            [
+                address,
+                str(worker["name"])[:MAX_NAME],
+                worker["nthreads"],
+                worker["memory_limit"],
+                worker["status"],
+                process,
+                min(process, int(metrics.get("managed_bytes") or 0)),
+                int(spilled.get("disk") or 0),
+                0,
+                counts.get("executing", 0) + counts.get("ready", 0),
+                counts.get("executing", 0),
+                float(metrics.get("cpu") or 0.0),
+                (),
+                worker["last_seen"],
+            ]
+        )
+    n = identity.get("n_workers", len(shown))
+    memory = sorted(row[5] for row in shown) or [0]
+    is_limited = bool(shown) and all(row[3] for row in shown)
+
+    def count(state: str) -> int:
+        return sum(by_state.get(state, 0) for by_state in states.values())
+
+    return {
+        "time": time.time(),
+        "losses": (),
+        "workers": {
+            "n": n,
+            "nthreads": identity.get("total_threads", sum(row[2] for row in shown)),
+            "memory_limit": identity.get("total_memory") if is_limited else None,
+            "process": sum(memory),
+            "managed": sum(row[6] for row in shown),
+            "spilled": sum(row[7] for row in shown),
+            "quantiles": [memory[0], memory[len(memory) // 2], memory[-1]],
+            "busy": sum(min(row[10], row[2]) for row in shown),
+            "shown": shown,
+        },
+        "tasks": {
+            "waiting": count("waiting"),
+            "processing": count("processing"),
+            "memory": count("memory"),
+            "erred": count("erred"),
+        },
+    }

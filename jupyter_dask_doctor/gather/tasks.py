@@ -1,0 +1,311 @@
+"""What became of the graphs of one client: computations, task groups, sizes and failures.
+
+Takes in what the scheduler's plugin answers, piece by piece, and keeps the last of each, bounded.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..snapshot import Computation, Location, PartitionSizes, TaskFailure, TaskGroup
+from .code import CellLog
+from .scheduler_view import MAX_NAME
+from .submissions import Submission
+
+MAX_COMPUTATIONS = 100
+#: Sizes kept of one group; more partitions than this are counted and summed only.
+MAX_VALUES = 4_096
+#: Values of one group that go into a snapshot.
+N_VALUES = 200
+#: Groups whose sizes are kept, over all computations.
+MAX_SIZED = 1_000
+#: A submission that no graph was found for is forgotten after so many seconds.
+MAX_UNMATCHED = 600.0
+#: The scheduler's clock and ours agree to this after correction.
+CLOCK = 0.05
+
+KILLED = (
+    "{n} workers died while they ran this task, so Dask gave it up. "
+    "Mostly a worker dies because its memory was not enough."
+)
+
+
+class Sizes:
+    """Bytes of the finished tasks of one group."""
+
+    def __init__(self) -> None:
+        self.n = self.total = 0
+        self.values: list[tuple[tuple[int, ...], int]] = []
+        self.largest = -1
+        self.largest_index: tuple[int, ...] | None = None
+        self._made: PartitionSizes | None = None
+
+    def add(self, index: Sequence[int] | None, nbytes: int) -> None:
+        self.n += 1
+        self.total += nbytes
+        self._made = None
+        place = tuple(index) if index is not None else None
+        if nbytes > self.largest:
+            self.largest, self.largest_index = nbytes, place
+        if len(self.values) < MAX_VALUES:
+            self.values.append((place or (), nbytes))
+
+    def view(self) -> PartitionSizes | None:
+        """All of it as one fact; None when nothing was measured."""
+        if not self.values:
+            return None
+        if self._made is None:
+            ordered = sorted(value for _, value in self.values)
+            n = len(ordered)
+            if n <= N_VALUES:
+                values = tuple(value for _, value in sorted(self.values))
+            else:
+                values = tuple(ordered[round(i * (n - 1) / (N_VALUES - 1))] for i in range(N_VALUES))
+            index = self.largest_index
+            self._made = PartitionSizes(
+                n=self.n,
+                total=self.total,
+                median=int(statistics.median(ordered)),
+                p95=ordered[min(n - 1, int(0.95 * n))],
+                largest=self.largest,
+                largest_index=", ".join(map(str, index)) if index is not None else None,
+                values=values,
+            )
+        return self._made
+
+
+@dataclass(slots=True)
+class _Graph:
+    id: int
+    client_id: str
+    time: float = 0.0
+    n_tasks: int = 0
+    n_graphs: int = 0
+    seconds: float | None = None
+    nthreads: int = 0
+    is_done: bool = False
+    layers: tuple[tuple[str, int], ...] = ()
+    reused: tuple[str, ...] = ()
+    submission: Submission | None = None
+    groups: dict[int, _Group] = field(default_factory=dict)
+    peak: int | None = None
+    peak_worker: int | None = None
+
+
+@dataclass(slots=True)
+class _Group:
+    id: int
+    graph: int
+    name: str
+    prefix: str
+    n_tasks: int
+    compute: float
+    transfer: float
+    start: float | None
+    stop: float | None
+    dependencies: tuple[str, ...]
+
+
+class Tasks:
+    """The graphs of one client on one scheduler. For one thread at a time."""
+
+    def __init__(self, scheduler_id: str, client_id: str) -> None:
+        self.client_id = client_id
+        self._name = scheduler_id[-8:]
+        self._graphs: OrderedDict[int, _Graph] = OrderedDict()
+        self._others: dict[int, None] = {}
+        self._sizes: OrderedDict[int, Sizes] = OrderedDict()
+        self._names: OrderedDict[int, str] = OrderedDict()
+        self._failures: tuple[Sequence[Any], ...] = ()
+        self._unmatched: deque[Submission] = deque(maxlen=1_000)
+        self.n_dropped = 0
+
+    def submit(self, submissions: Iterable[Submission]) -> None:
+        """Graphs that the client has sent; the scheduler will tell of them."""
+        self._unmatched.extend(submissions)
+
+    def take(self, reply: Mapping[str, Any], to_kernel: Callable[[float], float]) -> None:
+        """Take in one answer of the plugin, its times turned into the kernel's."""
+        for row in reply["graphs"]:
+            self._take_graph(row, to_kernel)
+        for row in reply["groups"]:
+            self._take_group(row, to_kernel)
+        for group, index, nbytes in reply["sizes"]:
+            self._take_size(group, index, nbytes)
+        self._failures = tuple((to_kernel(row[0]), *row[1:]) for row in reply["failures"])
+        self.n_dropped = reply["n_dropped"]
+
+    def saw_memory(self, process: int, largest: int) -> None:
+        """The process memory of the cluster and of its fullest worker now: it counts for what runs."""
+        for graph in self._graphs.values():
+            if not graph.is_done:
+                graph.peak = max(graph.peak or 0, process)
+                graph.peak_worker = max(graph.peak_worker or 0, largest)
+
+    def _take_graph(self, row: Sequence[Any], to_kernel: Callable[[float], float]) -> None:
+        id, client, time, n_tasks, n_graphs, seconds, nthreads, is_done, layers, reused, n_keys, label = row
+        if client != self.client_id:
+            self._others[id] = None
+            return
+        graph = self._graphs.get(id)
+        if graph is None:
+            graph = self._graphs[id] = _Graph(id, client)
+            while len(self._graphs) > MAX_COMPUTATIONS:
+                self._graphs.popitem(last=False)
+        graph.time, graph.n_tasks, graph.n_graphs = to_kernel(time), n_tasks, n_graphs
+        graph.seconds, graph.nthreads, graph.is_done = seconds, nthreads, is_done
+        graph.layers = tuple((str(name), int(n)) for name, n in layers)
+        graph.reused = tuple(reused)
+        if graph.submission is None:
+            graph.submission = self._match(graph, n_keys, label)
+
+    def _match(self, graph: _Graph, n_keys: int | None, label: str | None) -> Submission | None:
+        while self._unmatched and self._unmatched[0].time < graph.time - MAX_UNMATCHED:
+            self._unmatched.popleft()
+        before = [item for item in self._unmatched if item.time <= graph.time + CLOCK]
+        if label is not None:
+            before = [item for item in before if item.label == label]
+            if graph.n_graphs == 1:
+                before = [item for item in before if item.n_keys == n_keys]
+        else:
+            # From before the plugin's time: the graph reached the scheduler just after it was sent.
+            before = [item for item in before if graph.time - item.time < 1.0]
+        if not before:
+            return None
+        # The last one: an earlier one of the same name that has no graph failed on its way.
+        found = before[-1]
+        self._unmatched.remove(found)
+        return found
+
+    def _take_group(self, row: Sequence[Any], to_kernel: Callable[[float], float]) -> None:
+        id, graph_id, name, prefix, n_tasks, compute, transfer, start, stop, dependencies = row
+        self._names[id] = name
+        if len(self._names) > 10_000:
+            self._names.popitem(last=False)
+        graph = self._graphs.get(graph_id)
+        if graph is not None:
+            graph.groups[id] = _Group(
+                id,
+                graph_id,
+                name,
+                prefix,
+                n_tasks,
+                compute,
+                transfer,
+                to_kernel(start) if start else None,
+                to_kernel(stop) if stop else None,
+                tuple(dependencies),
+            )
+
+    def _take_size(self, group: int, index: Sequence[int] | None, nbytes: int) -> None:
+        sizes = self._sizes.get(group)
+        if sizes is None:
+            sizes = self._sizes[group] = Sizes()
+            if len(self._sizes) > MAX_SIZED:
+                self._sizes.popitem(last=False)
+        sizes.add(index, nbytes)
+
+    def sizes(self, group: str) -> PartitionSizes | None:
+        """Sizes of the newest group of this name that any were seen of."""
+        name = group[:MAX_NAME]
+        for id in reversed(self._names):
+            if self._names[id] == name and id in self._sizes:
+                return self._sizes[id].view()
+        return None
+
+    @property
+    def prefixes(self) -> set[str]:
+        """Of all tasks that this client has sent."""
+        return {name for graph in self._graphs.values() for name, _ in graph.layers}
+
+    def computations(self, cells: CellLog) -> tuple[Computation, ...]:
+        return tuple(self._computation(graph, cells) for graph in self._graphs.values() if graph.n_tasks)
+
+    def _id(self, graph: int) -> str:
+        return f"{self._name}-{graph}"
+
+    def _computation(self, graph: _Graph, cells: CellLog) -> Computation:
+        sent = graph.submission
+        groups = graph.groups.values()
+        starts = [group.start for group in groups if group.start is not None]
+        stops = [group.stop for group in groups if group.stop is not None]
+        began = sent.time if sent is not None else graph.time
+        start = min(starts) if starts else (graph.time if stops else None)
+        return Computation(
+            id=self._id(graph.id),
+            client_id=graph.client_id,
+            submitted=graph.time,
+            n_tasks=graph.n_tasks,
+            schedule_seconds=graph.seconds,
+            start=max(start, graph.time) if start is not None else None,
+            stop=max(stops) if stops and graph.is_done else None,
+            is_done=graph.is_done,
+            thread_seconds=sum(group.compute for group in groups) if groups else None,
+            nthreads=graph.nthreads,
+            layers=graph.layers,
+            names=sent.names if sent is not None else (),
+            fused_tasks=_fused(graph),
+            reused=graph.reused,
+            method=sent.method if sent is not None else None,
+            peak_memory=graph.peak,
+            peak_worker_memory=graph.peak_worker,
+            at=_at(cells, began, sent),
+        )
+
+    def groups(self) -> tuple[TaskGroup, ...]:
+        return tuple(
+            TaskGroup(
+                name=group.name,
+                prefix=group.prefix,
+                computation_id=self._id(graph.id),
+                n_tasks=group.n_tasks,
+                compute_seconds=group.compute,
+                transfer_seconds=group.transfer,
+                start=group.start,
+                stop=group.stop,
+                dependencies=group.dependencies,
+                sizes=sizes.view() if (sizes := self._sizes.get(group.id)) is not None else None,
+            )
+            for graph in self._graphs.values()
+            for group in graph.groups.values()
+        )
+
+    def failures(self, cells: CellLog) -> tuple[TaskFailure, ...]:
+        """Of this client's graphs, and those that nobody knows the graph of."""
+        return tuple(self._failure(row, cells) for row in self._failures if row[5] not in self._others)
+
+    def _failure(self, row: Sequence[Any], cells: CellLog) -> TaskFailure:
+        time, prefix, key, kind, text, graph_id, n_workers = row
+        graph = self._graphs.get(graph_id)
+        if graph is not None:
+            sent = graph.submission
+            at = _at(cells, sent.time if sent is not None else graph.time, sent)
+        else:
+            at = cells.at(time)
+        return TaskFailure(
+            time=time,
+            prefix=prefix,
+            key=key,
+            exception=kind,
+            text=(text or KILLED.format(n=n_workers if n_workers > 1 else "Several"))[:1_000],
+            computation_id=self._id(graph_id) if graph is not None else None,
+            at=at,
+        )
+
+
+def _fused(graph: _Graph) -> int | None:
+    sent = graph.submission
+    if sent is None or sent.n_fusable is None or graph.n_graphs != 1:
+        return None
+    return max(1, graph.n_tasks - sent.n_fusable)
+
+
+def _at(cells: CellLog, time: float, sent: Submission | None) -> Location | None:
+    at = cells.at(time)
+    if at is None or sent is None or sent.line is None:
+        return at
+    return replace(at, line=sent.line)
