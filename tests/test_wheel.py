@@ -45,7 +45,7 @@ finally:
 def _run(*command: object, **kwargs: Any) -> str:
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, **kwargs)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout + done.stderr
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
