@@ -1,0 +1,181 @@
+"""Whole offers that several rules make: cut a collection, give workers more room. Built from `fixes`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from . import fixes, runs, words
+from .report import Fix
+from .snapshot import Cell, Cluster, Collection, Load, Location, PartitionSizes, Worker
+from .words import GiB
+
+#: From here on a partition counts as larger than its neighbours.
+UNEVEN = 4.0
+
+
+def cut(
+    c: Collection,
+    target: int,
+    *,
+    cluster: Cluster,
+    load: Sequence[Load],
+    code: Sequence[Cell],
+    ailing: Location | None,
+) -> tuple[Fix, ...]:
+    """Partitions of at most about `target` bytes: only the large ones are cut when they stand out."""
+    sizes = c.sizes
+    if sizes is not None and sizes.n >= 8 and sizes.largest >= UNEVEN * max(1, sizes.median):
+        found = cut_large(c, sizes, cluster=cluster, load=load, code=code, ailing=ailing)
+        if found:
+            return found
+    return cut_all(c, target, cluster=cluster, load=load, code=code, ailing=ailing)
+
+
+def cut_large(
+    c: Collection,
+    sizes: PartitionSizes,
+    *,
+    cluster: Cluster,
+    load: Sequence[Load],
+    code: Sequence[Cell],
+    ailing: Location | None,
+) -> tuple[Fix, ...]:
+    """The few large partitions into pieces like the others; the others stay as they are."""
+    binding = runs.cell_at(code, c.at)
+    if c.kind == "array":
+        return cut_all(
+            c,
+            max(fixes.SMALLEST, min(fixes.TARGET, sizes.median)),
+            cluster=cluster,
+            load=load,
+            code=code,
+            ailing=ailing,
+        )
+    if c.kind not in ("dataframe", "series") or c.npartitions != sizes.n or c.is_eager:
+        return ()
+    pieces = fixes.pieces(sizes, ratio=UNEVEN)
+    text = fixes.split(c, pieces, cluster=cluster)
+    if not text:
+        return ()
+    in_order = len(sizes.values) == sizes.n
+    large = {i: sizes.values[i] if in_order else sizes.largest for i in pieces}
+    moved = sum(large.values())
+    needed = moved if c.is_persisted else moved + sizes.total
+    piece = max(large[i] // k for i, k in pieces.items())
+    which = f"partition {min(pieces)}" if len(pieces) == 1 else f"{len(pieces)} large partitions"
+    title = f"Cut {which} of {words.code(c.name)} into smaller ones"
+    expect = (
+        f"largest partition {words.nbytes(sizes.largest)} → about {words.nbytes(piece)}, "
+        f"+{sum(pieces.values()) - len(pieces)} partitions; "
+        f"{words.nbytes(needed)} more memory while both are held; "
+        "same rows in the same order, divisions become unknown"
+    )
+    if not fixes.has_room(needed, cluster, load, share=cluster.memory_pause):
+        return (fixes.advice(text, title=title, expect=f"{expect}. There is no room for that in memory now"),)
+    return (fixes.rebind(c.name, text, binding=binding, ailing=ailing, title=title, expect=expect),)
+
+
+def cut_all(
+    c: Collection,
+    target: int,
+    *,
+    cluster: Cluster,
+    load: Sequence[Load],
+    code: Sequence[Cell],
+    ailing: Location | None,
+) -> tuple[Fix, ...]:
+    """All partitions into equally many pieces, the largest into pieces of at most about `target` bytes."""
+    largest = c.largest.nbytes if c.largest else c.sizes.largest if c.sizes else 0
+    if largest <= target:
+        return ()
+    if c.kind == "array":
+        text = fixes.rechunk(c, target)
+        count = ""
+    else:
+        # A multiple of the present count: then every partition is cut into equally many pieces
+        n = fixes.partition_count((c.npartitions or 0) * math.ceil(largest / target), cluster)
+        text = fixes.repartition(c, n, cluster=cluster) if c.npartitions else ""
+        count = f", {c.npartitions:,} → {n:,} partitions" if c.npartitions else ""
+    if not text:
+        return ()
+    title = f"Cut {words.code(c.name)} into {'chunks' if c.kind == 'array' else 'partitions'} that fit"
+    noun = "chunk" if c.kind == "array" else "partition"
+    expect = f"largest {noun} {words.nbytes(largest)} → about {words.nbytes(target)}{count}"
+    return _rebound(c, text, title, expect, cluster=cluster, load=load, code=code, ailing=ailing)
+
+
+def glue(
+    c: Collection,
+    n: int,
+    *,
+    cluster: Cluster,
+    load: Sequence[Load],
+    code: Sequence[Cell],
+    ailing: Location | None,
+) -> tuple[Fix, ...]:
+    """Fewer, larger partitions."""
+    n = fixes.partition_count(n, cluster)
+    if c.npartitions is None or n >= c.npartitions:
+        return ()
+    held = c.nbytes.nbytes if c.nbytes else None
+    if c.kind == "array":
+        text = fixes.rechunk(c, math.ceil(held / n)) if held else ""
+    else:
+        text = fixes.repartition(c, n, cluster=cluster)
+    if not text:
+        return ()
+    noun = "chunks" if c.kind == "array" else "partitions"
+    title = f"Make {words.code(c.name)} of fewer, larger {noun}"
+    size = f", about {words.nbytes(held / n)} each" if held else ""
+    expect = f"{c.npartitions:,} → {n:,} {noun}{size}; tasks shrink by about {words.times(c.npartitions / n)}"
+    return _rebound(c, text, title, expect, cluster=cluster, load=load, code=code, ailing=ailing)
+
+
+def more_room(workers: Sequence[Worker], cluster: Cluster) -> tuple[Fix, ...]:
+    """For whoever makes the cluster: fewer threads per worker, or more memory. Never inserted."""
+    room = [w for w in workers if w.memory_limit]
+    if not room:
+        return ()
+    worker = min(room, key=lambda w: w.memory_limit or 0)
+    limit, threads = worker.memory_limit or 0, worker.nthreads
+    if threads > 1:
+        kept = max(1, threads // 2)
+        title = f"Run workers with {words.count(kept, 'thread')} instead of {threads}"
+        room_before, room_after = words.nbytes(limit / threads), words.nbytes(limit / kept)
+        expect = f"memory per thread {room_before} → {room_after}, less done at once"
+        memory = limit
+    else:
+        kept, memory = threads, 2 * limit
+        title = "Give each worker more memory"
+        expect = f"memory per worker {words.nbytes(limit)} → {words.nbytes(memory)}, if the machine has it"
+    text = (
+        "# where the cluster is made\n"
+        f"cluster = LocalCluster(n_workers={len(workers)}, threads_per_worker={kept}, "
+        f'memory_limit="{memory / GiB:.2f}GiB")'
+    )
+    return (fixes.advice(text, title=title, expect=expect),)
+
+
+def _rebound(
+    c: Collection,
+    text: str,
+    title: str,
+    expect: str,
+    *,
+    cluster: Cluster,
+    load: Sequence[Load],
+    code: Sequence[Cell],
+    ailing: Location | None,
+) -> tuple[Fix, ...]:
+    if c.is_persisted:
+        held = c.nbytes.nbytes if c.nbytes else c.sizes.total if c.sizes else None
+        if held is None or not fixes.has_room(held, cluster, load, share=cluster.memory_pause):
+            return (
+                fixes.advice(
+                    text, title=title, expect=f"{expect}. Both versions do not fit in memory at once"
+                ),
+            )
+        expect += f"; {words.nbytes(held)} more memory while both are held"
+    binding = runs.cell_at(code, c.at)
+    return (fixes.rebind(c.name, text, binding=binding, ailing=ailing, title=title, expect=expect),)

@@ -1,0 +1,257 @@
+"""The same work was done again, by another cell or by the next turn of a loop.
+
+## Why it matters
+A lazy collection keeps no results. Each `compute()` reads, filters and joins from the beginning, even when
+a cell above did just that a minute ago.
+
+## Anti-pattern
+    clean = dd.read_parquet(path).dropna()
+    clean.amount.sum().compute()
+    clean.amount.mean().compute()    # reads and cleans once more
+
+## Best practice
+    clean = dd.read_parquet(path)[["amount"]].dropna().persist()   # once, kept on the workers
+    clean.amount.sum().compute()
+    clean.amount.mean().compute()
+
+Neighbours can share one run without keeping anything: `dask.compute(clean.amount.sum(),
+clean.amount.mean())`.
+
+## How it is known
+Names of expressions and layers before fusion: the same name is the same work on the same data. The seconds
+are those that worker threads spent on the groups with these names the second time; where fused groups do
+not show it, the share of names that two computations have in common is taken of the shorter one, marked
+"≈". It speaks from 10 s of such work, or from 1 s when that is 20 % of all that was computed so far.
+
+## When it stays quiet
+When the results were in memory and not made again; when the second is the `persist()` itself; when a cell
+was simply run again; for futures from `submit` and `map`, whose names say nothing of what they compute.
+
+## Fix safety
+Needs review. A persisted collection stays in memory as long as its variable lives, and columns that later
+steps do not need are kept with it. It is inserted only where its size is known and below half of the memory
+that is free. Data that changes at its source is not read anew.
+
+## References
+https://docs.dask.org/en/stable/dataframe-best-practices.html#persist-intelligently
+https://docs.dask.org/en/stable/best-practices.html#avoid-calling-compute-repeatedly
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ... import fixes, runs, words
+from ...report import Evidence, Finding, Fix, Measure
+from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location, TaskGroup
+from ..registry import rule
+
+# Names without a token say nothing of what is computed.
+_TOKEN = re.compile(r"[0-9a-f]{16,}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    #: Thread-seconds spent again from which it speaks in any case.
+    wasted_seconds: float = 10.0
+    #: Share of all thread-seconds so far from which it speaks as well ...
+    wasted_share: float = 0.20
+    #: ... if it is at least so many thread-seconds.
+    least_seconds: float = 1.0
+    #: Share of the cluster's free memory that the result may take for `persist()` to be inserted.
+    free_share: float = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Repeat:
+    """A computation that did again what an earlier one had done."""
+
+    computation: Computation
+    first: Computation
+    names: frozenset[str]
+    seconds: float
+    is_estimated: bool
+
+
+def _measure(
+    subject: str,
+    at: Location | None,
+    *,
+    computations: tuple[Computation, ...],
+    code: tuple[Cell, ...] = (),
+    **_: object,
+) -> tuple[Measure, ...]:
+    own = runs.of_cell(runs.newest(computations, code), at)
+    known = [c.thread_seconds for c in own if c.thread_seconds is not None]
+    return (Measure(label="work of all threads", value=sum(known), unit="seconds"),) if known else ()
+
+
+@rule(
+    id="repeated-compute",
+    title="The same work was done again",
+    severity="warning",
+    thresholds=Thresholds(),
+    about=("computations",),
+    measure=_measure,
+)
+def repeated_compute(
+    computations: tuple[Computation, ...],
+    groups: tuple[TaskGroup, ...],
+    cluster: Cluster,
+    limit: Thresholds,
+    collections: tuple[Collection, ...] = (),
+    load: tuple[Load, ...] = (),
+    code: tuple[Cell, ...] = (),
+) -> Iterator[Finding]:
+    recent = sorted(runs.newest(computations, code), key=lambda c: c.submitted)
+    total = sum(c.thread_seconds or 0.0 for c in recent)
+    left = _repeats(recent, groups)
+    while left:
+        kept, mine = _widest(left, collections)
+        wasted = sum(r.seconds for r in mine)
+        left = [r for r in left if r not in mine]
+        if wasted < limit.wasted_seconds and (
+            wasted < limit.least_seconds or wasted < limit.wasted_share * total
+        ):
+            continue
+        offered = _fixes(kept, mine, groups, cluster, limit, load, code)
+        yield _finding(kept, mine, wasted, total, limit, offered)
+
+
+def _repeats(recent: list[Computation], groups: tuple[TaskGroup, ...]) -> list[_Repeat]:
+    seconds: dict[str, dict[str, float]] = {}
+    for g in groups:
+        seconds.setdefault(g.computation_id, {})[g.name] = g.compute_seconds or 0.0
+    found = []
+    done: dict[str, Computation] = {}  # by name: who did it first
+    for c in recent:
+        names = {n for n in {*c.names, *seconds.get(c.id, {})} if _TOKEN.search(n)} - set(c.reused)
+        again = frozenset(n for n in names if n in done)
+        if again and c.method != "persist":
+            by_name = [seconds.get(c.id, {}).get(n, 0.0) for n in again]
+            first = done[max(again, key=lambda n: (seconds.get(c.id, {}).get(n, 0.0), n))]
+            if any(by_name):
+                spent, is_estimated = sum(by_name), False
+            else:
+                common = len(again) / max(1, len(names))
+                spent = common * min(c.thread_seconds or 0.0, first.thread_seconds or 0.0)
+                is_estimated = True
+            found.append(
+                _Repeat(computation=c, first=first, names=again, seconds=spent, is_estimated=is_estimated)
+            )
+        for name in names:
+            done.setdefault(name, c)
+    return found
+
+
+def _widest(
+    left: list[_Repeat], collections: tuple[Collection, ...]
+) -> tuple[Collection | None, list[_Repeat]]:
+    """The variable that, once kept, spares most, and the repeats that it spares."""
+    best: tuple[float, int, Collection, list[_Repeat]] | None = None
+    for c in collections:
+        own = {n for n in c.names if _TOKEN.search(n)}
+        if not own or c.is_persisted or c.kind not in ("dataframe", "series", "array", "bag"):
+            continue
+        mine = [r for r in left if own <= r.names]
+        if not mine:
+            continue
+        rank = (sum(r.seconds for r in mine), len(own), c, mine)
+        if best is None or rank[:2] > best[:2]:
+            best = rank
+    if best is not None:
+        return best[2], best[3]
+    first = left[0].first
+    return None, [r for r in left if r.first is first]
+
+
+def _finding(
+    kept: Collection | None,
+    mine: list[_Repeat],
+    wasted: float,
+    total: float,
+    limit: Thresholds,
+    offered: tuple[Fix, ...],
+) -> Finding:
+    last = max(mine, key=lambda r: r.seconds)
+    is_estimated = any(r.is_estimated for r in mine)
+    prefix = last.computation.layers[0][0] if last.computation.layers else "graph"
+    subject = kept.name if kept is not None else prefix
+    runs_of = 1 + len(mine)
+    first = _cell(last.first.at)
+    again = _cell(last.computation.at)
+    where = f" by {first} and again by {again}" if first and again and first != again else ""
+    about = "≈ " if is_estimated else ""
+    return repeated_compute.finding(
+        severity="warning",
+        subject=subject,
+        message=f"{words.code(subject)} was computed {runs_of} times{where}: "
+        f"{about}{words.seconds(wasted)} of work done again.",
+        why="A lazy collection keeps no results: each compute() starts from the beginning. "
+        "What `persist()` keeps on the workers is made once.",
+        evidence=(
+            Evidence(label="times computed", value=runs_of, unit="count", limit=1),
+            Evidence(
+                label="work done again",
+                value=wasted,
+                unit="seconds",
+                is_estimated=is_estimated,
+                limit=min(limit.wasted_seconds, max(limit.least_seconds, limit.wasted_share * total)),
+            ),
+            Evidence(label="all work so far", value=total, unit="seconds"),
+        ),
+        at=last.computation.at,
+        fixes=offered,
+        loss_seconds=wasted,
+        of_seconds=total or None,
+    )
+
+
+def _cell(at: Location | None) -> str:
+    return f"[{at.execution_count}]" if at is not None and at.execution_count is not None else ""
+
+
+def _fixes(
+    kept: Collection | None,
+    mine: list[_Repeat],
+    groups: tuple[TaskGroup, ...],
+    cluster: Cluster,
+    limit: Thresholds,
+    load: tuple[Load, ...],
+    code: tuple[Cell, ...],
+) -> tuple[Fix, ...]:
+    ailing = max(mine, key=lambda r: r.seconds).computation.at
+    if kept is None or not fixes.is_name(kept.name):
+        text = "# one run for several results\na, b = dask.compute(x.sum(), x.mean())"
+        return (fixes.advice(text, title="Compute results together", expect="the shared part runs once"),)
+    text = fixes.persist(kept.name)
+    title = f"Keep {words.code(kept.name)} on the workers"
+    held = _nbytes(kept, groups)
+    if held is None:
+        expect = "the shared part runs once; its size is not known: see that it fits in memory first"
+        return (fixes.advice(text, title=title, expect=expect),)
+    free = None
+    if cluster.memory_limit is not None:
+        free = cluster.memory_limit - (load[-1].managed + load[-1].unmanaged if load else 0)
+    if free is not None and held >= limit.free_share * free:
+        expect = f"it needs {words.nbytes(held)}, too much for the {words.nbytes(max(0, free))} that are free"
+        return (fixes.advice(f"# select columns and rows first\n{text}", title=title, expect=expect),)
+    expect = f"computed once; {words.nbytes(held)} stay in memory as long as {words.code(kept.name)} lives"
+    return (
+        fixes.rebind(
+            kept.name, text, binding=runs.cell_at(code, kept.at), ailing=ailing, title=title, expect=expect
+        ),
+    )
+
+
+def _nbytes(c: Collection, groups: tuple[TaskGroup, ...]) -> int | None:
+    if c.sizes is not None:
+        return c.sizes.total
+    seen = [
+        g.sizes.total for g in groups if g.name == c.group and g.sizes is not None and g.sizes.n >= g.n_tasks
+    ]
+    if seen:
+        return max(seen)
+    return c.nbytes.nbytes if c.nbytes is not None else None

@@ -1,0 +1,294 @@
+"""Workers run at the edge of their memory.
+
+## Why it matters
+A worker moves data to disk at 70 % of its limit, takes no new tasks at 80 % and is restarted at 95 %. A
+paused worker's threads are idle while the rest of the cluster waits for the data it holds.
+
+## Anti-pattern
+    big = events.merge(users, on="user").persist()   # more than the workers hold
+
+## Best practice
+    events = events.repartition(npartitions=400)     # smaller pieces at once
+    events.merge(users, on="user").groupby("day").n.sum().compute()   # keep the result, not the way to it
+
+Fewer threads per worker also help: fewer partitions are in work at the same time.
+
+## How it is known
+Memory of each worker process from its heartbeats, while a computation ran or now. It speaks when a worker
+was paused for 5 s, or stood above the pause mark (0.8 of its limit) on 3 samples. Critical when one reached
+the mark at which workers are restarted, or is paused now and has been for 30 s. Above the spill mark on 3
+samples it is only worth knowing. The loss is paused thread-seconds divided by the cluster's threads. Short
+peaks between two heartbeats are not seen.
+
+## When it stays quiet
+One or two samples above the mark; workers without a limit; what an earlier run of the same cell did. When
+one partition or the size of all partitions explains it, `partition-skew` or `oversized-partitions` speaks
+instead, with these numbers.
+
+## Fix safety
+Needs review: another number of partitions. Settings of the cluster are shown, not inserted.
+
+## References
+https://distributed.dask.org/en/stable/worker-memory.html
+https://github.com/dask/distributed/issues/2130
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ... import fixes, offers, runs, words
+from ...report import Chart, Evidence, Finding, Fix, Limit, Measure, Series, Severity
+from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location, MemorySample, Worker
+from ..registry import rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    #: Samples above a mark before it counts (one every 0.5 s on small clusters, up to 6 s on large ones).
+    samples: int = 3
+    #: Seconds that a worker must have been paused.
+    paused_seconds: float = 5.0
+    #: Seconds of pause that still goes on before it is critical.
+    stuck_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Strain:
+    """How one worker fared in one run of a cell."""
+
+    worker: Worker
+    peak: int
+    paused_seconds: float
+    above_pause: int
+    above_spill: int
+
+
+def _measure(
+    subject: str,
+    at: Location | None,
+    *,
+    workers: tuple[Worker, ...],
+    computations: tuple[Computation, ...],
+    code: tuple[Cell, ...] = (),
+    **_: object,
+) -> tuple[Measure, ...]:
+    own = runs.of_cell(runs.newest(computations, code), at)
+    if not own:
+        return ()
+    peaks = [s.process for w in workers for s in _within(w, own)]
+    peak = max(peaks, default=runs.peak_worker_memory(own))
+    paused = sum(_seconds(w, own, lambda s: s.is_paused) for w in workers)
+    found = [] if peak is None else [Measure(label="peak memory of a worker", value=peak, unit="bytes")]
+    return (*found, Measure(label="paused workers", value=paused, unit="seconds"))
+
+
+@rule(
+    id="worker-memory-pressure",
+    title="Workers run at the edge of their memory",
+    severity="critical",
+    thresholds=Thresholds(),
+    about=("workers",),
+    yields_to={"killed-worker": "cell", "partition-skew": "cell", "oversized-partitions": "cell"},
+    measure=_measure,
+)
+def worker_memory_pressure(
+    workers: tuple[Worker, ...],
+    computations: tuple[Computation, ...],
+    cluster: Cluster,
+    limit: Thresholds,
+    collections: tuple[Collection, ...] = (),
+    load: tuple[Load, ...] = (),
+    code: tuple[Cell, ...] = (),
+) -> Iterator[Finding]:
+    recent = runs.newest(computations, code)
+    told: set[str] = set()
+    for own in _by_cell(recent):
+        strained = [s for w in workers if (s := _strain(w, own, cluster, limit)) is not None]
+        finding = _finding(strained, own, workers, cluster, limit, collections, load, code)
+        if finding is not None:
+            told.update(s.worker.address for s in strained)
+            yield finding
+    if all(c.is_done for c in recent):
+        # At rest: what is held, not what is done
+        resting = [
+            s for w in workers if w.address not in told and (s := _strain(w, (), cluster, limit)) is not None
+        ]
+        finding = _finding(resting, (), workers, cluster, limit, (), load, code)
+        if finding is not None:
+            yield finding
+
+
+def _by_cell(computations: Sequence[Computation]) -> list[tuple[Computation, ...]]:
+    cells: list[tuple[Computation, ...]] = []
+    for c in computations:
+        if any(c in own for own in cells):
+            continue
+        cells.append(runs.of_cell(computations, c.at) or (c,))
+    return cells
+
+
+def _within(worker: Worker, computations: Sequence[Computation]) -> list[MemorySample]:
+    """Samples taken while any of the computations ran; without computations the last ones."""
+    if not computations:
+        return list(worker.samples[-10:])
+    return [
+        s
+        for s in worker.samples
+        if any(c.submitted <= s.time and (c.stop is None or s.time <= c.stop) for c in computations)
+    ]
+
+
+def _seconds(
+    worker: Worker, computations: Sequence[Computation], is_so: Callable[[MemorySample], bool]
+) -> float:
+    """How long it was so: the time up to the next sample counts, at most 10 s."""
+    samples = _within(worker, computations)
+    pairs = itertools.pairwise(samples)
+    return float(sum(min(10.0, later.time - s.time) for s, later in pairs if is_so(s)))
+
+
+def _strain(
+    worker: Worker, computations: Sequence[Computation], cluster: Cluster, limit: Thresholds
+) -> _Strain | None:
+    samples = _within(worker, computations)
+    if not worker.memory_limit or not samples:
+        return None
+    shares = [s.process / worker.memory_limit for s in samples]
+    strain = _Strain(
+        worker=worker,
+        peak=max(s.process for s in samples),
+        paused_seconds=_seconds(worker, computations, lambda s: s.is_paused),
+        above_pause=sum(share >= cluster.memory_pause for share in shares),
+        above_spill=sum(share >= cluster.memory_spill for share in shares),
+    )
+    if not computations and shares[-1] < cluster.memory_spill:
+        return None  # it has recovered
+    is_strained = strain.paused_seconds >= limit.paused_seconds or strain.above_spill >= limit.samples
+    return strain if is_strained else None
+
+
+def _finding(
+    strained: Sequence[_Strain],
+    own: Sequence[Computation],
+    workers: tuple[Worker, ...],
+    cluster: Cluster,
+    limit: Thresholds,
+    collections: tuple[Collection, ...],
+    load: tuple[Load, ...],
+    code: tuple[Cell, ...],
+) -> Finding | None:
+    if not strained:
+        return None
+    worst = max(strained, key=lambda s: s.peak / (s.worker.memory_limit or 1))
+    allowed = worst.worker.memory_limit or 1
+    paused = sum(s.paused_seconds for s in strained)
+    is_full = any(
+        s.paused_seconds >= limit.paused_seconds or s.above_pause >= limit.samples for s in strained
+    )
+    severity: Severity = "warning" if is_full else "info"
+    is_stuck = any(s.worker.status == "paused" and s.paused_seconds >= limit.stuck_seconds for s in strained)
+    if is_full and (worst.peak >= cluster.memory_terminate * allowed or is_stuck):
+        severity = "critical"
+    prefixes = Counter(p for s in strained for p in s.worker.prefixes_at_peak) if own else Counter[str]()
+    prefix = (
+        prefixes.most_common(1)[0][0] if prefixes else own[0].layers[0][0] if own and own[0].layers else None
+    )
+    at = own[0].at if own else None
+    busy = f"while {words.code(prefix)} ran" if prefix else "with nothing running" if not own else "meanwhile"
+    told = (
+        f" and {words.count(sum(s.paused_seconds > 0 for s in strained), 'was', 'were')} paused"
+        if paused
+        else ""
+    )
+    nthreads = max(1, cluster.nthreads)
+    loss = sum(s.paused_seconds * s.worker.nthreads for s in strained) / nthreads
+    of = sum(filter(None, (runs.wall(c) for c in own)))
+    evidence = [
+        Evidence(
+            label="peak memory of a worker",
+            value=worst.peak,
+            unit="bytes",
+            limit=cluster.memory_pause * allowed,
+        ),
+        Evidence(label="memory limit of a worker", value=allowed, unit="bytes"),
+        Evidence(label="workers above the mark", value=len(strained), unit="count"),
+    ]
+    if paused:
+        evidence.append(
+            Evidence(label="paused, all workers", value=paused, unit="seconds", limit=limit.paused_seconds)
+        )
+    if prefix:
+        evidence.append(Evidence(label="running at the peak", value=prefix, unit="text"))
+    return worker_memory_pressure.finding(
+        severity=severity,
+        subject=prefix or "workers",
+        message=f"{len(strained)} of {words.count(len(workers), 'worker')} came to "
+        f"{words.share(worst.peak / allowed)} of their memory {busy}{told}: "
+        f"{words.nbytes(worst.peak)} of {words.nbytes(allowed)}.",
+        why=f"Above {words.share(cluster.memory_spill)} a worker writes to disk, above "
+        f"{words.share(cluster.memory_pause)} it takes no tasks, at {words.share(cluster.memory_terminate)} "
+        "it is restarted and its results are lost.",
+        evidence=tuple(evidence),
+        charts=(_chart(strained, own, cluster),),
+        at=at,
+        fixes=_fixes(worst, own, workers, cluster, collections, load, code, at),
+        loss_seconds=loss if loss >= 1 else None,
+        of_seconds=of if loss >= 1 and of else None,
+        loss_bytes=max(0, int(worst.peak - cluster.memory_pause * allowed)),
+    )
+
+
+def _fixes(
+    worst: _Strain,
+    own: Sequence[Computation],
+    workers: tuple[Worker, ...],
+    cluster: Cluster,
+    collections: tuple[Collection, ...],
+    load: tuple[Load, ...],
+    code: tuple[Cell, ...],
+    at: Location | None,
+) -> tuple[Fix, ...]:
+    read = [c for c in collections if any(runs.uses(c, computation) for computation in own)]
+    read.sort(key=lambda c: -(c.largest.nbytes if c.largest else 0))
+    found: tuple[Fix, ...] = ()
+    if read and read[0].largest is not None:
+        # Halve what is in work at once, or more where the peak was far above the mark where workers spill
+        allowed = worst.worker.memory_limit or 1
+        parts = max(2.0, worst.peak / (cluster.memory_spill * allowed))
+        target = int(read[0].largest.nbytes / parts) + 1
+        if target >= fixes.SMALLEST // 2:
+            found = offers.cut(read[0], target, cluster=cluster, load=load, code=code, ailing=at)
+    return (*found, *offers.more_room(workers, cluster))
+
+
+def _chart(strained: Sequence[_Strain], own: Sequence[Computation], cluster: Cluster) -> Chart:
+    shown = sorted(strained, key=lambda s: -s.peak)[:3]
+    times = sorted({sample.time for s in shown for sample in _within(s.worker, own)})[-150:]
+    allowed = shown[0].worker.memory_limit or 0
+    return Chart(
+        kind="lines",
+        title="Memory of the fullest workers",
+        unit="bytes",
+        x=tuple(times),
+        series=tuple(Series(name=s.worker.name, values=_along(s.worker, times)) for s in shown),
+        limits=(
+            Limit(name="spill", value=cluster.memory_spill * allowed),
+            Limit(name="pause", value=cluster.memory_pause * allowed),
+            Limit(name="limit", value=float(allowed)),
+        ),
+    )
+
+
+def _along(worker: Worker, times: Sequence[float]) -> tuple[float, ...]:
+    """The worker's last known memory at each of the times."""
+    values, i, last = [], 0, float(worker.samples[0].process) if worker.samples else 0.0
+    for time in times:
+        while i < len(worker.samples) and worker.samples[i].time <= time:
+            last = float(worker.samples[i].process)
+            i += 1
+        values.append(last)
+    return tuple(values)
