@@ -33,7 +33,10 @@ export default tseslint.config(
   },
   js.configs.recommended,
   ...tseslint.configs.recommended,
-  ...(jupyter.configs?.recommended ? [jupyter.configs.recommended].flat() : []),
+  ...jupyter.configs.recommended.map(config => ({
+    ...config,
+    plugins: { jupyter, ...config.plugins }
+  })),
   prettier,
   {
     languageOptions: { globals: { ...globals.browser, ...globals.node } },
@@ -61,6 +64,8 @@ export default tseslint.config(
           custom: { regex: '^I[A-Z]', match: true }
         }
       ],
+      // What index.ts imports is needed at activation: the model, the panel and the commands are the plugin.
+      'jupyter/prefer-lazy-imports': 'off',
       curly: ['error', 'all'],
       eqeqeq: ['error', 'always', { null: 'ignore' }]
     }

@@ -25,6 +25,36 @@ export function safeLink(link: string | null | undefined): string | null {
   }
 }
 
+const NO_ARGS = { args: { type: 'object' as const, properties: {} } };
+const FIX_ARGS = {
+  args: {
+    type: 'object' as const,
+    properties: {
+      finding: {
+        type: 'string' as const,
+        description:
+          'Id of the finding; the worst one that can be mended when left out'
+      },
+      fix: {
+        type: 'number' as const,
+        description:
+          'Which of its fixes, from 0; the first that edits the notebook when left out'
+      }
+    }
+  }
+};
+const CELL_ARGS = {
+  args: {
+    type: 'object' as const,
+    properties: {
+      cell: {
+        type: 'string' as const,
+        description: 'Id of the cell; that of the worst finding when left out'
+      }
+    }
+  }
+};
+
 /** The finding and fix that a command is about: named by its arguments, else the first fix of the worst finding. */
 function pick(
   model: DoctorModel,
@@ -57,6 +87,7 @@ export function addCommands(options: {
   const dashboard = () => safeLink(model.state.told?.vitals?.dashboard_link);
 
   commands.addCommand(CommandIDs.openPanel, {
+    describedBy: NO_ARGS,
     label: trans.__('Open the Dask Doctor'),
     icon: doctorIcon,
     execute: () => {
@@ -64,6 +95,7 @@ export function addCommands(options: {
     }
   });
   commands.addCommand(CommandIDs.checkNow, {
+    describedBy: NO_ARGS,
     label: trans.__('Check the Cluster Now'),
     isEnabled: hasNotebook,
     execute: () => {
@@ -72,6 +104,7 @@ export function addCommands(options: {
     }
   });
   commands.addCommand(CommandIDs.togglePin, {
+    describedBy: NO_ARGS,
     label: trans.__('Stay With This Notebook'),
     isEnabled: hasNotebook,
     isToggleable: true,
@@ -81,6 +114,7 @@ export function addCommands(options: {
     }
   });
   commands.addCommand(CommandIDs.togglePause, {
+    describedBy: NO_ARGS,
     label: trans.__('Pause Watching'),
     isEnabled: hasNotebook,
     isToggleable: true,
@@ -91,6 +125,7 @@ export function addCommands(options: {
   });
   for (const run of [false, true]) {
     commands.addCommand(run ? CommandIDs.runFix : CommandIDs.insertFix, {
+      describedBy: FIX_ARGS,
       label: run
         ? trans.__('Insert and Run the First Fix')
         : trans.__('Insert the First Fix'),
@@ -102,6 +137,7 @@ export function addCommands(options: {
     });
   }
   commands.addCommand(CommandIDs.goToCell, {
+    describedBy: CELL_ARGS,
     label: trans.__('Go to the Cell of the Worst Finding'),
     isEnabled: hasNotebook,
     execute: args => {
@@ -115,6 +151,7 @@ export function addCommands(options: {
     }
   });
   commands.addCommand(CommandIDs.copyReport, {
+    describedBy: NO_ARGS,
     label: trans.__('Copy Report as Markdown'),
     isEnabled: () => model.state.told?.report != null,
     execute: () => {
@@ -125,6 +162,7 @@ export function addCommands(options: {
     }
   });
   commands.addCommand(CommandIDs.openDashboard, {
+    describedBy: NO_ARGS,
     label: trans.__('Open Dask Dashboard'),
     isEnabled: () => dashboard() !== null,
     execute: () => {
@@ -135,6 +173,7 @@ export function addCommands(options: {
     }
   });
   commands.addCommand(CommandIDs.openSettings, {
+    describedBy: NO_ARGS,
     label: trans.__('Dask Doctor Settings'),
     isEnabled: () => commands.hasCommand('settingeditor:open'),
     execute: () =>
@@ -154,7 +193,7 @@ export function addCommands(options: {
   };
   let before = '';
   model.changed.connect(() => {
-    // Twice a second at most: menus need not follow every point of a line.
+    // Menus need not follow every point of a line.
     const { isPaused, isPinned, phase, told } = model.state;
     const now = `${isPaused} ${isPinned} ${phase} ${told?.report?.time} ${told?.vitals?.dashboard_link}`;
     if (now !== before) {
