@@ -79,7 +79,7 @@ def gather(
         code=code,
         losses=sections.losses,
         failures=sections.failures,
-        notes=notes,
+        notes=(*notes, *sections.notes),
     )
 
 

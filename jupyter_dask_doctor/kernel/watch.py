@@ -73,10 +73,12 @@ class Watch:
         self._discovery = Discovery()
         self._submissions: Submissions | None = None
         self._ledger: Ledger | None = None
-        self._feeds: dict[tuple[str, str | None], Feed] = {}
+        self._feeds: dict[str, Feed] = {}
         self.clients: tuple[ClientInfo, ...] = ()
         self._first_seen: dict[str, int] = {}
-        self._followed: tuple[str, str | None] | None = None
+        #: The id of the client that is followed, or was last; with its scheduler's it names one series.
+        self._followed: str | None = None
+        self._scheduler_id: str | None = None
         self._pull: asyncio.Task[None] | None = None
         self._pulled_at = float("-inf")
         self._served: list[concurrent.futures.Future[None]] = []
@@ -127,6 +129,8 @@ class Watch:
         else:
             self._release(all_of_them=True)
         self.status = self._say(look, feed)
+        if feed is not None:
+            self._scheduler_id = feed.scheduler_id
         if feed is not None and feed.state in ("live", "limited"):
             self._judge(feed, is_fresh=is_fresh, is_busy=is_busy, lag=lag)
         if is_fresh:
@@ -144,14 +148,9 @@ class Watch:
 
     async def close(self) -> None:
         """Lets go of every client. Never raises; takes at most a second for each."""
-        self._release(all_of_them=True)
-        if self._pull is not None:
-            self._pull.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await self._pull
-            self._pull = None
-        for key in tuple(self._feeds):
-            await self._drop(key)
+        await self._stop_pull()
+        for client_id in tuple(self._feeds):
+            await self._drop(client_id)
         if self._submissions is not None:
             with suppress(Exception):
                 self._submissions.uninstall()
@@ -171,23 +170,9 @@ class Watch:
         clients = {client.id: client for client in look.clients}
         for client_id in clients:
             self._first_seen.setdefault(client_id, len(self._first_seen))
-        keys = {(client_id, _scheduler_id(client)) for client_id, client in clients.items()}
-        for gone in [key for key in self._feeds if not _is_there(key, keys)]:
+        for gone in self._feeds.keys() - clients.keys():
             await self._drop(gone)
         target = self._choose(look)
-        key = None if target is None else self._key(target)
-        if target is not None and key != self._followed:
-            self._followed = key
-            self._collections = ()
-            self.snapshot = self.report = None
-            self._judged = None
-        if target is not None and key is not None and key not in self._feeds:
-            from ..gather.cluster import Feed
-
-            while len(self._feeds) >= MAX_FEEDS:
-                await self._drop(next(iter(self._feeds)))
-            self._feeds[key] = Feed(target, self._submissions)
-            self._pulled_at = float("-inf")
         self.clients = tuple(
             ClientInfo(
                 id=client.id,
@@ -199,35 +184,43 @@ class Watch:
             )
             for client in sorted(look.clients, key=lambda one: self._first_seen[one.id])
         )
-        return None if key is None else self._feeds[key]
+        if target is None:
+            return None
+        if target.id != self._followed:
+            await self._stop_pull()
+            self._followed = target.id
+            self._collections = ()
+            self.snapshot = self.report = None
+            self._judged = None
+            self._pulled_at = float("-inf")
+        if target.id not in self._feeds:
+            from ..gather.cluster import Feed
+
+            while len(self._feeds) >= MAX_FEEDS:
+                await self._drop(next(iter(self._feeds)))
+            self._feeds[target.id] = Feed(target, self._submissions)
+        return self._feeds[target.id]
 
     def _choose(self, look: Look) -> Client | None:
         if look.default is not None:
             return look.default
-        followed = self._followed[0] if self._followed is not None else None
         by_age = sorted(look.clients, key=lambda client: self._first_seen[client.id])
-        return next((client for client in by_age if client.id == followed), by_age[-1] if by_age else None)
+        return next((one for one in by_age if one.id == self._followed), by_age[-1] if by_age else None)
 
-    def _key(self, client: Client) -> tuple[str, str | None]:
-        scheduler_id = _scheduler_id(client)
-        for key in self._feeds:
-            # While it connects, the client has no scheduler to name: that opens no new series.
-            if key[0] == client.id and (scheduler_id is None or key[1] in (None, scheduler_id)):
-                if key[1] is None and scheduler_id is not None:
-                    self._feeds[client.id, scheduler_id] = self._feeds.pop(key)
-                    if self._followed == key:
-                        self._followed = (client.id, scheduler_id)
-                    return client.id, scheduler_id
-                return key
-        return client.id, scheduler_id
-
-    async def _drop(self, key: tuple[str, str | None]) -> None:
-        feed = self._feeds.pop(key)
-        if key == self._followed and self._pull is not None:
-            self._pull.cancel()
-            self._pull = None
+    async def _drop(self, client_id: str) -> None:
+        if client_id == self._followed:
+            await self._stop_pull()
+        feed = self._feeds.pop(client_id)
         with suppress(Exception):
             await asyncio.wait_for(feed.close(), 1.0)
+
+    async def _stop_pull(self) -> None:
+        pull, self._pull = self._pull, None
+        if pull is not None:
+            pull.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await pull
+        self._release(all_of_them=True)
 
     # Pulling
 
@@ -344,7 +337,7 @@ class Watch:
             snapshot=self.snapshot,
             report=self.report,
             running=self.cells.running,
-            key=self._followed,
+            key=(self._followed, self._scheduler_id),
         )
 
 
@@ -352,14 +345,6 @@ def _held_up(lag: float) -> str:
     return (
         f"The kernel's process was held up for {lag:.0f} s by native code that keeps the interpreter's lock: "
         "what happened meanwhile is known less exactly."
-    )
-
-
-def _is_there(key: tuple[str, str | None], keys: set[tuple[str, str | None]]) -> bool:
-    client_id, scheduler_id = key
-    return any(
-        client_id == one and (scheduler_id is None or other is None or scheduler_id == other)
-        for one, other in keys
     )
 
 

@@ -37,6 +37,18 @@ class Ran:
 class Kernel:
     """One kernel process and one client of it."""
 
+    #: Code that gives a cell `Client` and `cluster()`: a small cluster inside the kernel.
+    CLUSTER = (
+        "from distributed import Client, LocalCluster\n"
+        "def cluster(**options):\n"
+        "    return LocalCluster(**dict(n_workers=1, threads_per_worker=1, processes=False, protocol='tcp',\n"
+        "                               dashboard_address=None) | options)\n"
+    )
+
+    @staticmethod
+    def live(reply: dict[str, Any]) -> bool:
+        return reply["status"]["kind"] == "live" and reply["vitals"] is not None
+
     def __init__(self, manager: KernelManager) -> None:
         self.manager = manager
         self.connect()
@@ -121,7 +133,7 @@ class Kernel:
             if met(reply):
                 return reply
             if time.monotonic() > stop:
-                raise AssertionError(f"not met in {timeout} s: {reply}")
+                raise AssertionError(f"not met in {timeout} s: {str(reply)[:1500]}")
             time.sleep(0.2)
 
     def statuses(self) -> list[tuple[str, str]]:
