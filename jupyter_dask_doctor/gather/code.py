@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 import threading
 import time as _time
 from collections import OrderedDict
@@ -12,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from ..messages import CellText
 from ..snapshot import Cell, Location
+from ..source import parse
 
 #: Cells remembered; the oldest runs are forgotten first.
 MAX_CELLS = 500
@@ -19,11 +19,6 @@ MAX_CELLS = 500
 MAX_SOURCE = 64 * 1024
 #: Runs remembered for `at`, over all cells.
 MAX_RUNS = 5_000
-
-_TIMED = re.compile(r"^(\s*)%(?:time|timeit|prun|memit)\b(?:[ \t]+-\S+)*[ \t]*")
-_TIMED_CELL = re.compile(r"^\s*%%(?:time|timeit|capture|prun|dask_doctor)\b.*$")
-_SHELL = re.compile(r"^(\s*)(?:%|!|\?)|\?\s*$")
-_SHELL_VALUE = re.compile(r"^(\s*[^=#'\"()]+=\s*)[%!].*$")
 
 
 @dataclass(slots=True)
@@ -153,35 +148,6 @@ class CellLog:
         self._entries.move_to_end(key)
         while len(self._entries) > MAX_CELLS:
             self._entries.popitem(last=False)
-
-
-def python(source: str) -> str:
-    """The Python in a cell: magics and shell lines are blanked out, line by line, so that lines keep their
-    numbers. `%time x = f()` keeps its statement."""
-    lines = source.split("\n")
-    out = []
-    for index, line in enumerate(lines):
-        if index == 0 and line.lstrip().startswith("%%"):
-            if not _TIMED_CELL.match(line):
-                return "\n" * (len(lines) - 1)  # another language
-            line = ""
-        line = _TIMED.sub(r"\1", line)
-        line = _SHELL_VALUE.sub(r"\1None", line)
-        if _SHELL.search(line) and not line.lstrip().startswith("#"):
-            indent = line[: len(line) - len(line.lstrip())]
-            line = f"{indent}pass"
-        out.append(line)
-    return "\n".join(out)
-
-
-def parse(source: str) -> ast.Module | None:
-    """The cell's syntax tree, or None when it is not Python or too deep to read."""
-    for text in (source, python(source)):
-        try:
-            return ast.parse(text)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
-    return None
 
 
 def _bound_names(source: str) -> Iterator[str]:

@@ -1,6 +1,6 @@
 import pytest
 
-from jupyter_dask_doctor.gather.code import MAX_CELLS, MAX_SOURCE, CellLog, parse, python
+from jupyter_dask_doctor.gather.code import MAX_CELLS, MAX_SOURCE, CellLog
 from jupyter_dask_doctor.messages import CellText
 
 
@@ -129,14 +129,3 @@ def test_runs_without_cell_ids_stand_for_themselves():
     for n in range(3):
         cells.start(cell_id=None, execution_count=n, source="x", time=float(n))
     assert len(cells.cells()) == 3
-
-
-def test_lines_keep_their_numbers():
-    source = "%matplotlib inline\nx = 1\n!pip list\nif x:\n    %time y = 2\n"
-    assert python(source).split("\n") == ["pass", "x = 1", "pass", "if x:", "    y = 2", ""]
-
-
-@pytest.mark.parametrize("source", ["(" * 5_000, "x = = 1", "\x00", "%%html\n<b>", "?", "lambda: " * 5_000])
-def test_what_is_not_python_is_no_fault(source):
-    tree = parse(source)
-    assert tree is None or not any(True for node in tree.body if type(node).__name__ != "Pass")
