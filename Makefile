@@ -101,6 +101,9 @@ test-ui: $(STAMPS)/package $(STAMPS)/chromium ## browser tests, in a real Jupyte
 	@echo "== browser"
 	@CHROMIUM_PATH="$$(cat $(STAMPS)/chromium)" jlpm test:ui 2>&1 | tee $(LOGS)/test-ui.log
 
+bench: $(STAMPS)/package ## what the doctor costs, in one run, on this machine
+	@python benchmarks/scheduler.py
+
 build: $(STAMPS)/node ## wheel and sdist in dist/
 	@rm -rf dist && python -m build --no-isolation
 
