@@ -2,22 +2,7 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
-import type { Chart } from './_schema';
-
-export interface IInfo {
-  version: string;
-  protocol: number;
-  /** Version of the Bokeh whose JavaScript the server serves; null when it has none. */
-  bokeh: string | null;
-  rules: { id: string; title: string }[];
-}
-
-export interface IManual {
-  id: string;
-  title: string;
-  /** Markdown. */
-  text: string;
-}
+import type { Chart, Draw, Info, Manual } from './_schema';
 
 /** A figure as `Bokeh.embed.embed_item` takes it. */
 export type FigureItem = Record<string, unknown>;
@@ -63,16 +48,16 @@ export async function requestAPI<T>(
   return (await response.json()) as T;
 }
 
-export function info(settings: ServerConnection.ISettings): Promise<IInfo> {
-  return requestAPI<IInfo>(['info'], settings);
+export function info(settings: ServerConnection.ISettings): Promise<Info> {
+  return requestAPI<Info>(['info'], settings);
 }
 
 /** The manual page of a rule. */
 export function manual(
   rule: string,
   settings: ServerConnection.ISettings
-): Promise<IManual> {
-  return requestAPI<IManual>(['rules', encodeURIComponent(rule)], settings);
+): Promise<Manual> {
+  return requestAPI<Manual>(['rules', encodeURIComponent(rule)], settings);
 }
 
 export function figure(
@@ -80,8 +65,9 @@ export function figure(
   dark: boolean,
   settings: ServerConnection.ISettings
 ): Promise<FigureItem> {
+  const body: Draw = { chart, dark };
   return requestAPI<FigureItem>(['figure'], settings, {
     method: 'POST',
-    body: JSON.stringify({ chart, dark })
+    body: JSON.stringify(body)
   });
 }

@@ -7,6 +7,7 @@ import type { ISignal } from '@lumino/signaling';
 
 import type {
   CellText,
+  Info,
   MemoryPoint,
   Reply,
   SendCells,
@@ -17,7 +18,6 @@ import type {
 } from './_schema';
 import { Puller } from './puller';
 import { info, liveUrl } from './request';
-import type { IInfo } from './request';
 import { PROTOCOL } from './tokens';
 
 /** Memory points older than this, by the kernel's clock, are forgotten. */
@@ -96,7 +96,7 @@ export class Service implements IDisposable {
   }
 
   /** What the server told of itself; null when it has no part of ours, or not yet. */
-  get info(): IInfo | null {
+  get info(): Info | null {
     return this._info;
   }
 
@@ -221,6 +221,10 @@ export class Service implements IDisposable {
     } catch {
       return;
     }
+    if (message.kernel_id === '') {
+      // The server would not even hear which kernel is meant.
+      message = { ...message, kernel_id: this._kernel?.id ?? '' };
+    }
     if (message.kernel_id !== this._kernel?.id) {
       return; // A late answer of a kernel that we no longer follow.
     }
@@ -320,7 +324,7 @@ export class Service implements IDisposable {
   private _kernel: Kernel.IKernelConnection | null = null;
   private _since = 0;
   private _socket: WebSocket | null = null;
-  private _info: IInfo | null = null;
+  private _info: Info | null = null;
   private _link: Link = 'connecting';
   private _attempt = 0;
   private _failures = 0;

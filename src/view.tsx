@@ -101,7 +101,7 @@ export function DoctorView(props: {
         ) : (
           <Nothing state={state} actions={actions} />
         )}
-        {state.isServerless && (
+        {state.isServerless && hasReport && (
           <p className="jp-DaskDoctorPanel-note">
             {trans.__(
               'The server extension jupyter_dask_doctor is not enabled: there are numbers, but no charts and no history.'

@@ -30,10 +30,10 @@ export function EvidenceTable(props: {
         {props.evidence.map((each, i) => (
           <tr key={i}>
             <th scope="row">{cut(each.label, 120)}</th>
-            <td>
+            <td colSpan={hasLimits && each.unit === 'text' ? 2 : 1}>
               {estimated(quantity(each.value, each.unit), each.is_estimated)}
             </td>
-            {hasLimits && (
+            {hasLimits && each.unit !== 'text' && (
               <td>{each.limit !== null && quantity(each.limit, each.unit)}</td>
             )}
           </tr>

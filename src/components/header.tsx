@@ -135,7 +135,7 @@ export function Header(props: {
       </div>
       <div className="jp-DaskDoctorPanel-cluster">
         {vitals && <span>{clusterWords(vitals, trans)}</span>}
-        {state.notebook !== null && state.pulse !== 'live' && (
+        {vitals && state.pulse !== 'live' && (
           <span className="jp-DaskDoctorPanel-reason">{words}</span>
         )}
       </div>

@@ -174,7 +174,7 @@ export function VitalsView(props: {
     >
       <MemoryBar vitals={vitals} />
       <div className="jp-DaskDoctorPanel-tiles">
-        <Tile label={trans.__('Memory, 5 min')} value={bytes(used.at(-1) ?? 0)}>
+        <Tile label={trans.__('Memory')} value={bytes(used.at(-1) ?? 0)}>
           <Line
             times={times}
             values={used}
@@ -183,9 +183,9 @@ export function VitalsView(props: {
           />
         </Tile>
         <Tile
-          label={trans.__('Threads busy')}
+          label={trans.__('Threads')}
           value={count(vitals.threads_busy)}
-          of={trans.__('of %1', count(vitals.nthreads))}
+          of={trans.__('of %1 busy', count(vitals.nthreads))}
         >
           <Line
             times={times}
@@ -194,10 +194,7 @@ export function VitalsView(props: {
             label={trans.__('Busy threads over the last five minutes')}
           />
         </Tile>
-        <Tile
-          label={trans.__('Tasks processing')}
-          value={count(vitals.tasks_processing)}
-        >
+        <Tile label={trans.__('Tasks')} value={count(vitals.tasks_processing)}>
           <Line
             times={times}
             values={tasks}
@@ -207,8 +204,9 @@ export function VitalsView(props: {
         </Tile>
       </div>
       <div className="jp-DaskDoctorPanel-tasks">
+        <span>{trans.__('Tasks:')}</span>
+        <span>{trans.__('%1 processing', count(vitals.tasks_processing))}</span>
         <span>{trans.__('%1 waiting', count(vitals.tasks_waiting))}</span>
-        <span>{trans.__('%1 in memory', count(vitals.tasks_memory))}</span>
         <span className={vitals.tasks_erred > 0 ? 'jp-mod-bad' : ''}>
           {trans.__('%1 failed', count(vitals.tasks_erred))}
         </span>
