@@ -1,4 +1,4 @@
-"""Binder's `postBuild` in a fresh environment that has what `environment.yml` names, of pip instead of conda."""
+"""Binder's `postBuild` in a fresh environment with what `environment.yml` names, from pip instead of conda."""
 
 import json
 import os
