@@ -473,13 +473,14 @@ class DoctorPlugin(SchedulerPlugin):
         began = perf_counter()
         if epoch != self.epoch:
             since = rows = 0
-        self._walk(began + WALK_SECONDS)
-        self._refresh(perf_counter() + REFRESH_SECONDS)
-        self._look_at_failures()
         now = time()
+        # With many workers their view is the dearest part: not anew in every snapshot.
         if not 0 <= now - self.view[0] < (0.2 if len(self.scheduler.workers) <= MAX_WORKERS else 1.0):
             self.view = (now, view_workers(self.scheduler), view_tasks(self.scheduler))
             self.workers_seen = {row[0]: row for row in self.view[1]["shown"]}
+        self._walk(min(perf_counter(), began + 0.001) + WALK_SECONDS)
+        self._refresh(min(perf_counter(), began + 0.002) + REFRESH_SECONDS)
+        self._look_at_failures()
         graphs, groups, until = self._changes(since)
         rows = max(rows, self.first_row)
         sent = self.rows[rows - self.first_row :][:SEND_ROWS]

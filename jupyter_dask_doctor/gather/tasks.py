@@ -25,6 +25,8 @@ N_VALUES = 200
 MAX_SIZED = 1_000
 #: A submission that no graph was found for is forgotten after so many seconds.
 MAX_UNMATCHED = 600.0
+#: And one from before the plugin's time is taken for that of a graph that came so many seconds later at most.
+MAX_DELAY = 30.0
 #: The scheduler's clock and ours agree to this after correction.
 CLOCK = 0.05
 
@@ -167,17 +169,18 @@ class Tasks:
         while self._unmatched and self._unmatched[0].time < graph.time - MAX_UNMATCHED:
             self._unmatched.popleft()
         before = [item for item in self._unmatched if item.time <= graph.time + CLOCK]
-        if label is not None:
-            before = [item for item in before if item.label == label]
-            if graph.n_graphs == 1:
-                before = [item for item in before if item.n_keys == n_keys]
+        if label is None:
+            # From before the plugin's time: nothing but the order is known.
+            found = next((item for item in before if graph.time - item.time < MAX_DELAY), None)
         else:
-            # From before the plugin's time: the graph reached the scheduler just after it was sent.
-            before = [item for item in before if graph.time - item.time < 1.0]
-        if not before:
+            same = [item for item in before if item.label == label]
+            if graph.n_graphs == 1:
+                same = [item for item in same if item.n_keys == n_keys]
+            # The last one: an earlier one of the same name that has no graph failed on its way.
+            surely = [item for item in same if item.time <= graph.time]
+            found = surely[-1] if surely else next(iter(same), None)
+        if found is None:
             return None
-        # The last one: an earlier one of the same name that has no graph failed on its way.
-        found = before[-1]
         self._unmatched.remove(found)
         return found
 

@@ -1,0 +1,189 @@
+import gc
+import weakref
+
+import dask
+import dask.array as da
+import dask.bag as db
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+import pytest
+from distributed import Client
+
+from jupyter_dask_doctor.gather.submissions import Submissions
+
+
+@pytest.fixture
+def submissions():
+    submissions = Submissions()
+    submissions.install()
+    yield submissions
+    submissions.uninstall()
+
+
+@pytest.fixture
+def frame():
+    data = pd.DataFrame({"a": range(1_000), "b": range(1_000), "k": [i % 7 for i in range(1_000)]})
+    return dd.from_pandas(data, npartitions=10)
+
+
+def one(submissions, client):
+    (submission,) = submissions.take(client.id)
+    return submission
+
+
+CHAINS = {
+    "assigned": lambda df: df[df.a > 3].assign(c=df.b + 1).assign(d=2),
+    "reduced": lambda df: df[df.a > 3].assign(c=df.b + 1).c.sum(),
+    "normalised": lambda df: (df.a - df.a.mean()) / df.a.std(),
+    "diamond": lambda df: (df.a + df.b) * (df.a - df.b),
+    "grouped": lambda df: df.assign(c=1).groupby("k").c.sum(),
+    "shuffled": lambda df: df.assign(c=1).shuffle("k").assign(d=1).d.sum(),
+    "joined": lambda df: df.assign(c=1).merge(df.assign(d=1), on="k").c.sum(),
+    "broadcast": lambda df: (
+        df.assign(c=1).merge(df.partitions[:1].repartition(npartitions=1), on="k").c.sum()
+    ),
+    "cumulated": lambda df: df.assign(c=1).c.cumsum(),
+    "repartitioned": lambda df: df.assign(c=1).repartition(npartitions=3).assign(d=1).d.sum(),
+    "indexed": lambda df: df.set_index("k", divisions=[0, 2, 4, 6]).a.sum(),
+    "bare": lambda df: df,
+}
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_knows_what_fusing_would_spare(submissions, client, frame, chain):
+    lazy = CHAINS[chain](frame)
+    lazy.compute()
+    sent = one(submissions, client).n_fusable
+    unfused = len(lazy.optimize(fuse=False).__dask_graph__())
+    assert sent == unfused - len(lazy.optimize().__dask_graph__())
+
+
+def test_nothing_is_left_to_fuse_in_what_is_fused(submissions, client, frame):
+    CHAINS["assigned"](frame).optimize().compute()
+    assert one(submissions, client).n_fusable == 0
+
+
+def test_names_before_fusion_repeat(submissions, client, frame):
+    """The same expression has the same names, fused or not; another has others."""
+    lazy = CHAINS["reduced"](frame)
+    lazy.compute()
+    lazy.optimize().compute()
+    frame.a.max().compute()
+    first, second, third = submissions.take(client.id)
+    work = {name for name in first.names if "frompandas" not in name}
+    assert len(work & set(second.names)) > 4
+    assert not work & set(third.names)
+
+
+def test_names_the_layers_of_arrays_bags_and_delayed(submissions, client):
+    x = da.ones((100, 10), chunks=(10, 10))
+    (x + 1).sum().compute()
+    db.from_sequence(range(10), npartitions=5).map(abs).sum().compute()
+    dask.delayed(abs)(-1).compute()
+    array, bag, delayed = submissions.take(client.id)
+    assert x.name in array.names
+    assert any(name.startswith("from_sequence") for name in bag.names)
+    assert any(name.startswith("abs") for name in delayed.names)
+    assert {array.n_fusable, bag.n_fusable, delayed.n_fusable} == {None}
+
+
+@pytest.mark.parametrize(
+    ("method", "call"),
+    [
+        ("compute", lambda client, df: df.a.sum().compute()),
+        ("compute", lambda client, df: dask.compute(df.a.sum())),
+        ("compute", lambda client, df: client.compute(df.a.sum()).result()),
+        ("persist", lambda client, df: df.persist()),
+        ("head", lambda client, df: df.head(2)),
+        ("submit", lambda client, df: client.submit(abs, -1).result()),
+        ("map", lambda client, df: client.gather(client.map(abs, [1, 2]))),
+    ],
+)
+def test_knows_what_was_called(submissions, client, frame, method, call):
+    call(client, frame)
+    assert one(submissions, client).method == method
+
+
+def test_finds_the_line_of_the_cell_that_runs(submissions, client, frame):
+    """Not that of a function which another cell defined."""
+    namespace = {"df": frame}
+    helper = compile("\n\n\ndef helper(x):\n    return x.sum().compute()\n", "/tmp/ipykernel_1/1.py", "exec")
+    exec(helper, namespace)
+    exec(compile("a = 1\nhelper(df.a)\n", "/tmp/ipykernel_1/2.py", "exec"), namespace)
+    submission = one(submissions, client)
+    assert (submission.filename, submission.line) == ("/tmp/ipykernel_1/2.py", 2)
+
+
+def test_says_nothing_of_a_line_outside_a_notebook(submissions, client):
+    client.submit(abs, -1).result()
+    submission = one(submissions, client)
+    assert (submission.filename, submission.line) == (None, None)
+
+
+def test_keeps_no_data_alive(submissions, client):
+    data = np.ones(1_000)
+    ref = weakref.ref(data)
+    da.from_array(data, chunks=100).sum().compute()
+    del data
+    gc.collect()
+    assert ref() is None
+    assert one(submissions, client)
+
+
+def test_each_client_has_its_own(submissions, cluster, client):
+    with Client(cluster, set_as_default=False) as other:
+        client.submit(abs, -1).result()
+        other.submit(abs, -2).result()
+        other.submit(abs, -3).result()
+        assert len(submissions.take(other.id)) == 2
+        assert len(submissions.take(client.id)) == 1
+        assert submissions.take(client.id) == ()
+
+
+def test_uninstalls(client):
+    before = Client._graph_to_futures
+    submissions = Submissions()
+    submissions.install()
+    submissions.install()
+    assert Client._graph_to_futures is not before
+    submissions.uninstall()
+    assert Client._graph_to_futures is before
+    client.submit(abs, -1).result()
+    assert submissions.take(client.id) == ()
+
+
+def test_a_wrapper_around_ours_survives(submissions, client, monkeypatch):
+    ours = Client._graph_to_futures
+    calls = []
+
+    def theirs(*args, **kwargs):
+        calls.append(1)
+        return ours(*args, **kwargs)
+
+    monkeypatch.setattr(Client, "_graph_to_futures", theirs)
+    submissions.uninstall()
+    assert client.submit(abs, -1).result() == 1
+    assert calls
+    assert submissions.take(client.id) == ()
+
+
+def test_its_own_faults_do_not_reach_the_caller(submissions, client, monkeypatch):
+    monkeypatch.setattr("jupyter_dask_doctor.gather.submissions._look", lambda expr: 1 / 0)
+    for i in range(8):
+        assert client.submit(abs, -i).result() == i
+    assert submissions.n_faults == 5
+    assert not submissions.is_installed
+
+
+def test_a_refused_call_stays_refused(submissions, client):
+    with pytest.raises(TypeError):
+        client._graph_to_futures()
+    assert client.submit(abs, -1).result() == 1
+
+
+def test_a_tree_that_is_too_big_is_given_up_on(submissions, client, frame, monkeypatch):
+    monkeypatch.setattr("jupyter_dask_doctor.gather.submissions.MAX_NODES", 3)
+    CHAINS["assigned"](frame).compute()
+    submission = one(submissions, client)
+    assert (submission.names, submission.n_fusable, submission.method) == ((), None, "compute")
