@@ -66,7 +66,7 @@ OVERRIDES := $(VENV)/share/jupyter/lab/settings/overrides.json
 
 demo: $(STAMPS)/package ## opens JupyterLab on binder/demo.ipynb, panel open (PORT=8888)
 	@mkdir -p $(dir $(OVERRIDES)) && cp binder/overrides.json $(OVERRIDES)
-	@options=(--port=$(PORT) --ServerApp.root_dir=$(CURDIR) --LabApp.default_url=/lab/tree/binder/demo.ipynb); \
+	@options=(--port=$(PORT) --log-level=WARN --ServerApp.root_dir=$(CURDIR) --LabApp.default_url=/lab/tree/binder/demo.ipynb); \
 	if [ "$$(id -u)" = 0 ]; then options+=(--allow-root); fi; \
 	if [ "$$(uname)" != Darwin ] && [ -z "$${DISPLAY:-}$${WAYLAND_DISPLAY:-}" ]; then \
 		echo "== No display here: open the address with the token, printed below, in a browser."; \
