@@ -185,7 +185,7 @@ export function VitalsView(props: {
         <Tile
           label={trans.__('Threads')}
           value={count(vitals.threads_busy)}
-          of={trans.__('of %1 busy', count(vitals.nthreads))}
+          of={trans.__('of %1', count(vitals.nthreads))}
         >
           <Line
             times={times}
@@ -204,7 +204,6 @@ export function VitalsView(props: {
         </Tile>
       </div>
       <div className="jp-DaskDoctorPanel-tasks">
-        <span>{trans.__('Tasks:')}</span>
         <span>{trans.__('%1 processing', count(vitals.tasks_processing))}</span>
         <span>{trans.__('%1 waiting', count(vitals.tasks_waiting))}</span>
         <span className={vitals.tasks_erred > 0 ? 'jp-mod-bad' : ''}>

@@ -1,0 +1,178 @@
+/** Builders of healthy messages: a test changes one thing. */
+import type {
+  Edit,
+  Evidence,
+  Finding,
+  Fix,
+  MemoryPoint,
+  Reply,
+  Report,
+  Vitals
+} from '../_schema';
+import type { IState } from '../tokens';
+
+export const GiB = 1024 ** 3;
+export const MiB = 1024 ** 2;
+
+export function point(over: Partial<MemoryPoint> = {}): MemoryPoint {
+  return {
+    rev: 1,
+    time: 1000,
+    managed: 1 * GiB,
+    unmanaged: 0.5 * GiB,
+    spilled: 0,
+    process_min: 100 * MiB,
+    process_median: 200 * MiB,
+    process_max: 300 * MiB,
+    threads_busy: 2,
+    tasks_processing: 4,
+    n_workers: 4,
+    ...over
+  };
+}
+
+export function vitals(over: Partial<Vitals> = {}): Vitals {
+  return {
+    n_workers: 4,
+    nthreads: 8,
+    memory_limit: 16 * GiB,
+    managed: 1 * GiB,
+    unmanaged: 0.5 * GiB,
+    spilled: 0,
+    memory_target: 0.6,
+    memory_pause: 0.8,
+    threads_busy: 2,
+    tasks_waiting: 5,
+    tasks_processing: 4,
+    tasks_erred: 0,
+    tasks_memory: 10,
+    dashboard_link: 'http://127.0.0.1:8787/status',
+    ...over
+  };
+}
+
+export function report(over: Partial<Report> = {}): Report {
+  return {
+    version: '0.1.0',
+    time: 1000,
+    findings: [],
+    checks: [
+      {
+        rule: 'partition-skew',
+        title: 'Partition skew',
+        outcome: 'passed',
+        reason: ''
+      },
+      {
+        rule: 'large-graph',
+        title: 'Large graph',
+        outcome: 'passed',
+        reason: ''
+      }
+    ],
+    treated: [],
+    notes: [],
+    ...over
+  };
+}
+
+export function reply(over: Partial<Reply> = {}): Reply {
+  return {
+    protocol: 1,
+    version: '0.1.0',
+    session: 's1',
+    rev: 1,
+    time: 1000,
+    status: { kind: 'live', message: '' },
+    clients: [],
+    vitals: vitals(),
+    memory: [point()],
+    workers: [],
+    collections: [],
+    report: report(),
+    running: null,
+    left_out: [],
+    ...over
+  };
+}
+
+export function evidence(over: Partial<Evidence> = {}): Evidence {
+  return {
+    label: 'largest partition',
+    value: 1.9 * GiB,
+    unit: 'bytes',
+    limit: 500 * MiB,
+    is_estimated: false,
+    ...over
+  };
+}
+
+export function edit(over: Partial<Edit> = {}): Edit {
+  return {
+    kind: 'below',
+    cell_id: 'b',
+    new: 'df = df.repartition(npartitions=20)',
+    old: '',
+    line: 0,
+    column: 0,
+    end_line: 0,
+    end_column: 0,
+    ...over
+  };
+}
+
+export function fix(over: Partial<Fix> = {}): Fix {
+  return {
+    title: 'Cut it smaller',
+    applicability: 'safe',
+    edits: [edit()],
+    code: 'df = df.repartition(npartitions=20)',
+    expect: 'largest partition 1.9 GiB → about 100 MiB',
+    checksums: [],
+    rerun: [],
+    ...over
+  };
+}
+
+export function finding(over: Partial<Finding> = {}): Finding {
+  return {
+    id: 'partition-skew:orders',
+    rule: 'partition-skew',
+    title: 'Skew',
+    severity: 'warning',
+    message: 'Partition 17 of `orders` holds 23× the median.',
+    why: 'The other threads wait for it.',
+    subject: 'orders',
+    evidence: [evidence()],
+    charts: [],
+    at: { cell_id: 'b', execution_count: 7, line: null },
+    fixes: [fix()],
+    loss_seconds: 31,
+    of_seconds: 52,
+    loss_bytes: null,
+    measures: [],
+    ...over
+  };
+}
+
+export function state(over: Partial<IState> = {}): IState {
+  return {
+    phase: 'live',
+    message: '',
+    notebook: 'sales.ipynb',
+    counts: new Map([
+      ['a', 1],
+      ['b', 7]
+    ]),
+    isPinned: false,
+    isPaused: false,
+    isReadOnly: false,
+    pulse: 'live',
+    heard: 1_000_000,
+    told: reply(),
+    ignored: [],
+    outcomes: new Map(),
+    isServerless: false,
+    ...over
+  };
+}
