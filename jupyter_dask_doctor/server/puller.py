@@ -43,7 +43,7 @@ MISSES = 2
 LOST_SECONDS = (3.0, 30.0)
 #: Seconds that a kernel may say that it is starting. Questions that come too early can be lost, but a kernel
 #: that nobody else talks to stays "starting" until somebody asks.
-STARTING_SECONDS = 5.0
+STARTING_SECONDS = 3.0
 #: Bytes of cells that are passed on to a kernel.
 MAX_CELLS_NBYTES = 256 * 1024
 

@@ -8,7 +8,7 @@ import gzip
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from jupyter_server.auth.decorator import authorized
@@ -32,6 +32,14 @@ BOKEH_FILES = frozenset(
 )
 
 
+class Refusal(web.HTTPError):
+    """An answer with a code and a sentence. The sentence may hold names, and so % signs."""
+
+    def __init__(self, code: int, text: object) -> None:
+        self.text = str(text)[:500]
+        super().__init__(code, self.text)
+
+
 class DoctorHandler(APIHandler):
     """Wants the same right everywhere. Never counts as the user being active: panels ask by themselves."""
 
@@ -46,6 +54,13 @@ class DoctorHandler(APIHandler):
     def answer(self, answer: object) -> None:
         self.finish(msgspec.json.encode(answer))
 
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info", (None, None))[1]
+        if isinstance(error, Refusal):
+            self.answer({"message": error.text, "reason": error.reason})
+        else:
+            super().write_error(status_code, **kwargs)
+
     @contextlib.contextmanager
     def faults_as_codes(self) -> Iterator[None]:
         """The one place that says which fault is whose."""
@@ -54,16 +69,11 @@ class DoctorHandler(APIHandler):
         except web.HTTPError:
             raise
         except LookupError as error:
-            raise _http(404, error.args[0] if error.args else error) from error
+            raise Refusal(404, error.args[0] if error.args else error) from error
         except (ValueError, TypeError, msgspec.DecodeError) as error:
-            raise _http(400, error) from error
+            raise Refusal(400, error) from error
         except asyncio.TimeoutError as error:
-            raise _http(503, "This took too long; try again.") from error
-
-
-def _http(code: int, text: object) -> web.HTTPError:
-    # Without arguments, Tornado leaves the % in a message alone.
-    return web.HTTPError(code, str(text)[:500])
+            raise Refusal(503, "This took too long; try again.") from error
 
 
 class InfoHandler(DoctorHandler):
@@ -94,7 +104,7 @@ class FigureHandler(DoctorHandler):
     async def post(self) -> None:
         with self.faults_as_codes():
             if len(self.request.body) > MAX_CHART_NBYTES:
-                raise _http(413, f"A chart may have {MAX_CHART_NBYTES // 1024} KiB.")
+                raise Refusal(413, f"A chart may have {MAX_CHART_NBYTES // 1024} KiB.")
             draw = msgspec.json.decode(self.request.body, type=Draw)
             work = asyncio.get_running_loop().run_in_executor(self.doctor.painter, _item, draw)
             self.answer(await work)
