@@ -93,7 +93,9 @@ def diagnose(
     from .kernel import extension
 
     monitor = extension.monitor()
-    if monitor is not None and client is None and collections is None and source is None:
+    # A doctor that switched itself off may still be asked by hand.
+    is_plain = client is None and collections is None and source is None
+    if monitor is not None and monitor.off is None and is_plain:
         report = monitor.refresh(timeout=PATIENCE)
         if report is not None:
             monitor.shown = report

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import IPython
+
 from .channel import Channel
 from .monitor import Monitor
 
@@ -93,6 +95,10 @@ class Hearer:
         self._monitor = monitor
         self._outer: ExecutionInfo | None = None
         self._message: object = None
+        self._count: int | None = None
+        #: By how much the shell's count is ahead of the cell's own while `pre_run_cell` runs: 1 since IPython
+        #: counts a cell before it runs (9.8 or so), else 0. Learned from the first cell that ends.
+        self._ahead = 1 if IPython.version_info[:2] >= (9, 8) else 0
 
     def started(self, info: ExecutionInfo) -> None:
         try:
@@ -104,10 +110,11 @@ class Hearer:
             if self._outer is not None and self._message == message:
                 return
             self._outer, self._message = info, message
+            self._count = self._ip.execution_count if info.store_history else None
             source = info.raw_cell
             self._monitor.cell_started(
                 cell_id=_cell_id(info.cell_id) or _cell_id(cell_id),
-                execution_count=self._ip.execution_count if info.store_history else None,
+                execution_count=None if self._count is None else self._count - self._ahead,
                 source=source if isinstance(source, str) else "",
             )
         except Exception:
@@ -118,7 +125,10 @@ class Hearer:
             if self._outer is None or result.info is not self._outer:
                 return
             self._outer = None
-            self._monitor.cell_stopped(execution_count=result.execution_count, failed=not result.success)
+            count = result.execution_count if self._count is not None else None
+            if count is not None and self._count is not None:
+                self._ahead = self._count - count
+            self._monitor.cell_stopped(execution_count=count, failed=not result.success)
         except Exception:
             return
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class
 
+from .monitor import words
+
 if TYPE_CHECKING:
     from ..report import Fix, Report
 
@@ -57,6 +59,8 @@ class DoctorMagics(Magics):
             print(error)
         except ImportError:
             print('Dask\'s scheduler is not installed here: `%pip install "dask[distributed]"`.')
+        except Exception as error:
+            print(f"The doctor failed ({words(error)}); `%dask_doctor status` tells more.")
         return None
 
     def _explain(self, rule: str) -> None:

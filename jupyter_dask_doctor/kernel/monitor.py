@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .channel import Asked, bare, understand
@@ -106,17 +106,21 @@ class Monitor:
         self.wake()
 
     def refresh(self, timeout: float) -> Report | None:
-        """A report on what is so now; the last one when the cluster does not answer in `timeout` seconds;
-        None when there is none. From any thread but the doctor's own."""
-        self.start()
-        watch, loop = self.watch, self._loop
-        if watch is not None and loop is not None and watch.has_clients:
-            fresh: concurrent.futures.Future[None] = concurrent.futures.Future()
-            watch.waiters.append(fresh)
-            self.wake()
-            with suppress(concurrent.futures.TimeoutError, concurrent.futures.CancelledError):
-                fresh.result(timeout)
-        return self.report
+        """A report on what is so now; when the cluster does not answer in `timeout` seconds the last one, which
+        says so. None when no client is followed. From any thread but the doctor's own."""
+        watch = self.watch
+        if watch is None or not watch.has_clients or not self.is_running:
+            return None
+        fresh: concurrent.futures.Future[None] = concurrent.futures.Future()
+        watch.waiters.append(fresh)
+        self.wake()
+        try:
+            fresh.result(timeout)
+        except concurrent.futures.TimeoutError:
+            return _as_it_was(watch.report, f"The scheduler has not answered for {timeout:.0f} s.")
+        if watch.status.kind in ("lost", "connecting"):
+            return _as_it_was(watch.report, watch.status.message)
+        return watch.report
 
     # On any thread.
 
@@ -210,7 +214,7 @@ class Monitor:
             loop.run_until_complete(self._main())
         except BaseException as error:
             self._note(error)
-            self.off = f"The doctor's thread ended ({_words(error)})."
+            self.off = f"The doctor's thread ended ({words(error)})."
         finally:
             self._loop = None
             with suppress(Exception):
@@ -225,8 +229,8 @@ class Monitor:
         while not self._stopping:
             pause = LOOK
             try:
-                await self._tick()
-                self._in_a_row = 0
+                if await self._tick():
+                    self._in_a_row = 0
             except Exception as error:
                 self._note(error)
                 self._in_a_row += 1
@@ -238,11 +242,12 @@ class Monitor:
         if self.watch is not None:
             await self.watch.close()
 
-    async def _tick(self) -> None:
+    async def _tick(self) -> bool:
+        """False when there was nothing to do that could have failed."""
         watch = self.watch
         if watch is None:
             if "distributed.client" not in sys.modules and self._asked_at < 0:
-                return  # nothing to see, and nobody to tell: import nothing
+                return True  # nothing to see, and nobody to tell: import nothing
             from .watch import Watch
 
             assert self._wake is not None
@@ -252,9 +257,11 @@ class Monitor:
         notebook, self._notebook = self._notebook, None
         if notebook is not None:
             watch.read(notebook)
+        n_done = watch.n_done
         ready = await watch.step(is_watched=self.is_watched, lag=self.lag)
         if ready is not None:
             self.ready = ready
+        return watch.n_done > n_done
 
     async def _sleep(self, pause: float) -> None:
         assert self._wake is not None
@@ -277,7 +284,7 @@ class Monitor:
     async def _switch_off(self, error: Exception) -> None:
         self.off = (
             f"The doctor switched itself off after {self._in_a_row} faults of its own in a row, the last one "
-            f"{_words(error)}. Your work is not affected. "
+            f"{words(error)}. Your work is not affected. "
             "`%reload_ext jupyter_dask_doctor` starts it anew, `%dask_doctor status` shows the faults."
         )
         watch = self.watch
@@ -296,10 +303,18 @@ class Monitor:
     def _note(self, error: BaseException) -> None:
         with suppress(Exception):
             trace = "".join(traceback.format_exception(error))[-4_000:]
-            self.faults.append(Fault(time=time.time(), text=_words(error), trace=trace))
+            self.faults.append(Fault(time=time.time(), text=words(error), trace=trace))
 
 
-def _words(error: BaseException) -> str:
+def _as_it_was(report: Report | None, why: str) -> Report | None:
+    return (
+        None
+        if report is None
+        else replace(report, notes=(*report.notes, f"This is what was seen last: {why}"))
+    )
+
+
+def words(error: BaseException) -> str:
     try:
         text = str(error)[:300]
     except Exception:

@@ -85,6 +85,9 @@ class Watch:
         self._busy_at = float("-inf")
         self._collections: tuple[Collection, ...] = ()
         self._profile_pace, self._judge_pace = _Pace(), _Pace()
+        #: Grows with every turn that did its work, so that one with nothing to do does not pass for a success.
+        self.n_done = 0
+        self._n_judged = 0
         self._judged: object = None
         self._published: object = None
 
@@ -135,7 +138,9 @@ class Watch:
             self._judge(feed, is_fresh=is_fresh, is_busy=is_busy, lag=lag)
         if is_fresh:
             self._release()
-        state = (self.status, self.clients, self.cells.running, id(self.snapshot), id(self.report))
+        if is_fresh or feed is None:
+            self.n_done += 1
+        state = (self.status, self.clients, self.cells.running, self._n_judged, self._followed)
         if state == self._published:
             return None
         self._published = state
@@ -274,7 +279,7 @@ class Watch:
         if not is_awaited and not self._judge_pace.is_due:
             return
         began = time.perf_counter()
-        self._judged = self.cells.version
+        version = self.cells.version
         self._profile(feed, share, is_awaited=is_awaited)
         notes = (_held_up(lag),) if lag > LAG else ()
         self.snapshot = doctor.gather(feed, self.cells, {}, collections=self._collections, notes=notes)
@@ -284,6 +289,8 @@ class Watch:
         if self._ledger is None:
             self._ledger = Ledger()
         self.report = runner.examine(self.snapshot, ledger=self._ledger, settings=config.read())
+        self._judged = version
+        self._n_judged += 1
         self._judge_pace.done(time.perf_counter() - began, share)
 
     def _profile(self, feed: Feed, share: float, *, is_awaited: bool) -> None:

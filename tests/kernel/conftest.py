@@ -42,7 +42,7 @@ class Kernel:
         "from distributed import Client, LocalCluster\n"
         "def cluster(**options):\n"
         "    return LocalCluster(**dict(n_workers=1, threads_per_worker=1, processes=False, protocol='tcp',\n"
-        "                               dashboard_address=None) | options)\n"
+        "                               dashboard_address='127.0.0.1:0') | options)\n"
     )
 
     @staticmethod
