@@ -15,6 +15,8 @@ from jupyter_client import BlockingKernelClient, KernelManager
 
 ROOT = Path(__file__).parents[2]
 LOAD = "--InteractiveShellApp.extra_extensions=jupyter_dask_doctor"
+#: Where the package is installed, IPython's own configuration loads it.
+DO_NOT_LOAD = "--InteractiveShellApp.extra_extensions=[]"
 #: Seconds. Bounds for a shared machine, no statement on speed.
 PATIENCE = 60.0
 
@@ -167,7 +169,7 @@ def start_kernel(kernel_env) -> Iterator[Callable[..., Kernel]]:
 
     def start(*arguments: str, env: dict[str, str] | None = None, load: bool = True) -> Kernel:
         manager = KernelManager()
-        extra = [LOAD, *arguments] if load else list(arguments)
+        extra = [LOAD if load else DO_NOT_LOAD, *arguments]
         manager.start_kernel(env={**kernel_env, **(env or {})}, extra_arguments=extra)
         kernel = Kernel(manager)
         started.append(kernel)
