@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 OLDEST = (2025, 7)
 #: One pull takes at most this long.
 TIMEOUT = 2.0
+#: Where nobody listens, distributed tries again until this time is over.
+CONNECT_TIMEOUT = 1.2
 #: So many pulls in a row may go unanswered before the scheduler counts as lost.
 MAX_UNANSWERED = 3
 #: Without the plugin we ask for less, and less often.
@@ -149,7 +151,7 @@ class Feed:
         if connection is None or connection.address != address:
             await self._disconnect()
             args = client.security.get_connection_args("client")
-            connection = self._connection = Connection(address, args, TIMEOUT)
+            connection = self._connection = Connection(address, args, CONNECT_TIMEOUT)
         if connection.scheduler_id is None:
             identity = await connection.identify()
             self._meet(client, identity)

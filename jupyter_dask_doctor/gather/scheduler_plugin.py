@@ -29,11 +29,8 @@ PREFIX = "dask-doctor-"
 HANDLER = "dask_doctor_snapshot"
 
 MAX_FAULTS = 5
-MAX_GRAPHS = 200
 MAX_GROUPS = 4_000
 MAX_GROUPS_PER_GRAPH = 500
-#: Keys waiting to be looked at, over all graphs: 8 bytes each while their tasks live, about 100 afterwards.
-MAX_KEYS = 250_000
 #: Sizes kept for kernels that have not fetched them yet.
 MAX_ROWS = 20_000
 #: In one snapshot: keys and seconds for sizes, seconds for the state of graphs, and what is sent.
@@ -136,6 +133,11 @@ class DoctorPlugin(SchedulerPlugin):
     # The scheduler calls this for every transition of every task. The method that we would inherit does
     # nothing in a Python frame; this does nothing in C, at a third of the cost.
     transition = "".format  # type: ignore[assignment]
+
+    max_graphs = 200
+    #: Keys waiting to be looked at, over all graphs, give or take 10,000: 8 bytes each while their tasks live,
+    #: about 100 afterwards.
+    max_keys = 250_000
 
     def __init__(self) -> None:
         self.scheduler: Scheduler | None = None
@@ -316,7 +318,7 @@ class DoctorPlugin(SchedulerPlugin):
         self.changed.move_to_end((kind, record.id))
 
     def _bound(self) -> None:
-        while len(self.graphs) > MAX_GRAPHS or (len(self.by_tg) > MAX_GROUPS and len(self.graphs) > 1):
+        while len(self.graphs) > self.max_graphs or (len(self.changed) > MAX_GROUPS and len(self.graphs) > 1):
             graph = self.graphs.popitem(last=False)[1]
             self.changed.pop(("graph", graph.id), None)
             for identity, group in graph.groups.items():
@@ -330,9 +332,9 @@ class DoctorPlugin(SchedulerPlugin):
         self.n_unbound = 0
         n_keys = sum(graph.n_keys for graph in self.graphs.values())
         for graph in list(self.graphs.values()):
-            if n_keys <= MAX_KEYS:
+            if n_keys <= self.max_keys:
                 break
-            excess = min(n_keys - MAX_KEYS, graph.n_keys)
+            excess = min(n_keys - self.max_keys, graph.n_keys)
             n_keys -= excess
             self.n_dropped += excess
             todo = graph.later + graph.todo[graph.at :]

@@ -77,7 +77,8 @@ class Workers:
             ring = self._samples.setdefault(row[0], deque(maxlen=MAX_SAMPLES))
             entry = (sample, tuple(row[12]))
             if ring and int(ring[-1][0].time / SLOT) == int(now / SLOT):
-                if ring[-1][0].process > sample.process and not sample.is_paused:
+                # The same heartbeat seen twice: what it ran then may have ended since.
+                if ring[-1][0].process >= sample.process and not sample.is_paused:
                     continue
                 ring.pop()
             ring.append(entry)

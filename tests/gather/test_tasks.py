@@ -207,11 +207,11 @@ def test_graphs_of_other_clients_are_not_ours(follower, cluster, client, feed):
 
 
 def test_a_big_graph_is_looked_at_piece_by_piece(follower, client, feed):
-    x = da.ones(12_000, chunks=1).persist()
-    sections = follower.until(feed, lambda s: is_done(s) and feed.sizes(x.name).n == 12_000, timeout=60)
+    x = da.ones(3_000, chunks=1).persist()
+    sections = follower.until(feed, lambda s: is_done(s) and feed.sizes(x.name).n == 3_000, timeout=60)
     sizes = feed.sizes(x.name)
-    assert (sizes.total, sizes.median, len(sizes.values)) == (12_000 * 8, 8, N_VALUES)
-    assert sections.computations[0].layers == (("ones_like", 12_000),)
+    assert (sizes.total, sizes.median, len(sizes.values)) == (3_000 * 8, 8, N_VALUES)
+    assert sections.computations[0].layers == (("ones_like", 3_000),)
 
 
 def test_computing_goes_on_while_pulled_from_all_sides(follower, client, feed):
