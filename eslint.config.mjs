@@ -71,6 +71,18 @@ export default tseslint.config(
     }
   },
   {
+    files: ['**/*.config.js'],
+    rules: { '@typescript-eslint/no-require-imports': 'off' }
+  },
+  {
+    files: ['src/__tests__/**'],
+    rules: {
+      'jupyter/require-disposable-ownership': 'off',
+      'jupyter/no-untranslated-string': 'off',
+      'jupyter/require-disposable-transfer': 'off'
+    }
+  },
+  {
     files: ['src/components/**/*.{ts,tsx}'],
     rules: {
       'no-restricted-imports': forbid(

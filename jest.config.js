@@ -43,8 +43,14 @@ module.exports = {
       {
         // Types are checked by tsc; here only their removal is wanted.
         diagnostics: false,
-        isolatedModules: true,
-        tsconfig: { jsx: 'react', module: 'commonjs', esModuleInterop: true }
+        tsconfig: {
+          esModuleInterop: true,
+          isolatedModules: true,
+          jsx: 'react',
+          module: 'commonjs',
+          resolveJsonModule: true,
+          target: 'es2022'
+        }
       }
     ]
   },

@@ -4,6 +4,7 @@ import React from 'react';
 import { Header } from './components/header';
 import { ChecksView } from './components/checks';
 import { DataView } from './components/data';
+import { Guard } from './components/guard';
 import { MemoryView } from './components/memory';
 import { Nothing } from './components/nothing';
 import { ReportView } from './components/report';
@@ -40,9 +41,15 @@ function Told(props: { state: IState; actions: IActions }): JSX.Element | null {
             {cut(state.message || told.status.message)}
           </p>
         )}
-      {vitals !== null && <VitalsView vitals={vitals} memory={told.memory} />}
+      {vitals !== null && (
+        <Guard about={`${told.rev}`}>
+          <VitalsView vitals={vitals} memory={told.memory} />
+        </Guard>
+      )}
       {report !== null ? (
-        <ReportView report={report} state={state} actions={actions} />
+        <Guard about={`${report.time}`}>
+          <ReportView report={report} state={state} actions={actions} />
+        </Guard>
       ) : (
         <p className="jp-DaskDoctorPanel-note" role="status">
           {trans.__('Examining…')}

@@ -1,7 +1,7 @@
 /** One finding as a card: what is wrong and what it costs; opened, the proof, why it matters, and the fixes. */
 import { caretDownIcon, caretRightIcon } from '@jupyterlab/ui-components';
 import { Widget } from '@lumino/widgets';
-import React, { useEffect, useId, useRef, useState } from 'react';
+import React, { useId, useLayoutEffect, useRef, useState } from 'react';
 
 import type { Finding } from '../_schema';
 import { bytes, seconds } from '../format';
@@ -45,7 +45,8 @@ function Manual({ rule }: { rule: string }): JSX.Element {
   const { explain, trans } = useTools();
   const node = useRef<HTMLDivElement>(null);
   const [hasFailed, setHasFailed] = useState(false);
-  useEffect(() => {
+  // The widget must be taken out before React takes its place away.
+  useLayoutEffect(() => {
     let widget: Widget | null = null;
     let isGone = false;
     explain(rule).then(

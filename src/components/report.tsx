@@ -5,6 +5,7 @@ import type { Finding, Report, Treated } from '../_schema';
 import { comparison, count, seconds, tally } from '../format';
 import type { IState } from '../tokens';
 import { FindingView } from './finding';
+import { Guard } from './guard';
 import { goodIcon, Picture, severityIcons } from './icons';
 import { CellButton, Prose } from './text';
 import { useTools } from './tools';
@@ -196,15 +197,16 @@ export function ReportView(props: {
           />
         ))}
         {shown.map(finding => (
-          <FindingView
-            key={finding.id}
-            finding={finding}
-            counts={state.counts}
-            outcomes={state.outcomes}
-            isOpen={isOpen(finding.id)}
-            toggle={() => toggle(finding.id)}
-            actions={actions}
-          />
+          <Guard key={finding.id} about={`${report.time}`}>
+            <FindingView
+              finding={finding}
+              counts={state.counts}
+              outcomes={state.outcomes}
+              isOpen={isOpen(finding.id)}
+              toggle={() => toggle(finding.id)}
+              actions={actions}
+            />
+          </Guard>
         ))}
       </ul>
       {shown.length < findings.length && (

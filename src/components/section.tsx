@@ -2,6 +2,8 @@
 import { caretDownIcon, caretRightIcon } from '@jupyterlab/ui-components';
 import React, { useId, useState } from 'react';
 
+import { Guard } from './guard';
+
 export function Section(props: {
   title: string;
   note?: string;
@@ -29,7 +31,7 @@ export function Section(props: {
         </button>
       </h3>
       <div id={id} className="jp-DaskDoctorPanel-sectionBody" hidden={!isOpen}>
-        {isOpen && props.children()}
+        {isOpen && <Guard about="">{props.children()}</Guard>}
       </div>
     </section>
   );
