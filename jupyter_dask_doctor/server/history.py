@@ -35,6 +35,10 @@ PRUNE_EVERY = 200
 MAX_FAULTS = 5
 
 
+#: The fault of one piece of data, not of the file.
+_DATA_ERRORS = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError, UnicodeError, msgspec.MsgspecError)
+
+
 class _OtherVersion(sqlite3.DatabaseError):
     """The file was written by another version of this module."""
 
@@ -122,7 +126,7 @@ class Archive:
                     result = work(db)
                 self._faults = 0
                 return result
-            except (sqlite3.IntegrityError, sqlite3.DataError, OverflowError, msgspec.MsgspecError) as error:
+            except _DATA_ERRORS as error:
                 self._log.debug("Dask Doctor: the history cannot hold this: %s", error)  # the data's fault
                 return None
             except (sqlite3.OperationalError, OSError) as error:  # locked, full, read-only, not there
