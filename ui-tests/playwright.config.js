@@ -18,7 +18,12 @@ export default {
   ...base,
   testDir: './tests',
   outputDir: '../test-results',
-  reporter: process.env.CI ? [['list']] : [['list'], ['html', { open: 'never', outputFolder: '../playwright-report' }]],
+  reporter: process.env.CI
+    ? [['list']]
+    : [
+        ['list'],
+        ['html', { open: 'never', outputFolder: '../playwright-report' }]
+      ],
   // A real cluster and two cores: one test at a time.
   workers: 1,
   timeout: 120_000,
