@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from .snapshot import Cell, Collection, Computation, Location, TaskGroup
+from . import source
+from .snapshot import Cell, Collection, Computation, Location
 
 #: The kernel writes down a cell's start at nearly the moment its first graph leaves.
 _SLACK = 0.25
@@ -83,17 +84,39 @@ def wall(computation: Computation) -> float | None:
     return max(0.0, computation.stop - min(computation.submitted, computation.start or computation.submitted))
 
 
-def uses(collection: Collection, computation: Computation) -> bool:
-    """Does the computation read this collection?"""
-    own = {collection.group} - {None}
-    if own & set(computation.reused) or own & set(computation.names):
-        return True
-    return bool(collection.names) and set(collection.names) <= set(computation.names)
+def read_by(
+    computation: Computation, collections: Iterable[Collection], code: Iterable[Cell]
+) -> tuple[Collection, ...]:
+    """The collections that a computation reads.
+
+    Known by name for what is in memory and for arrays. A dataframe's expressions are renamed by the
+    optimizer before they are sent: then it is what the cell's text speaks of.
+    """
+    collections = tuple(collections)
+    spoken = {c.name for c in spoken_of(cell_at(code, computation.at), collections)}
+    ran = {*computation.names, *computation.reused}
+    return tuple(
+        c
+        for c in collections
+        if c.name in spoken or c.group in ran or (c.names and set(c.names) <= set(computation.names))
+    )
 
 
-def consumers(group: str, computation: Computation, groups: Iterable[TaskGroup]) -> tuple[TaskGroup, ...]:
-    """The task groups of one computation that take the outputs of `group`."""
-    return tuple(g for g in groups if g.computation_id == computation.id and group in g.dependencies)
+def spoken_of(cell: Cell | None, collections: Iterable[Collection]) -> tuple[Collection, ...]:
+    """The collections whose variables stand in the cell, and those that these are made from."""
+    written = source.names(cell.source) if cell is not None else frozenset()
+    collections = tuple(collections)
+    direct = [c for c in collections if c.name in written]
+    if not direct:
+        return ()
+    return tuple(c for c in collections if c.name in written or any(is_made_from(d, c) for d in direct))
+
+
+def is_made_from(collection: Collection, other: Collection) -> bool:
+    """Do the steps of `other`, or its partitions in memory, stand in this collection's tree?"""
+    if other.group is not None:
+        return other.group != collection.group and other.group in collection.names
+    return bool(other.names) and set(other.names) < set(collection.names)
 
 
 def peak_worker_memory(computations: Iterable[Computation]) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from dataclasses import dataclass
 
@@ -31,8 +32,9 @@ def lines(source: str) -> list[str]:
     return _NEWLINE.split(source)
 
 
+@functools.lru_cache(maxsize=512)
 def parse(source: str) -> ast.Module | None:
-    """The cell's syntax tree with true positions, or None when it is not (yet) Python."""
+    """The cell's syntax tree with true positions, or None when it is not (yet) Python. Shared: do not change it."""
     if len(source) > MAX_LENGTH:
         return None
     for text in (source, _without_magics(source)):
@@ -43,6 +45,15 @@ def parse(source: str) -> ast.Module | None:
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
     return None
+
+
+@functools.lru_cache(maxsize=512)
+def names(source: str) -> frozenset[str]:
+    """All variables that stand in the cell, read or bound; none when it is not Python."""
+    tree = parse(source)
+    return (
+        frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)) if tree else frozenset()
+    )
 
 
 def span(source: str, node: ast.expr | ast.stmt | ast.keyword) -> Span:

@@ -87,7 +87,9 @@ class Ledger:
         if not after:
             return
         noise = self._noise(cell)
-        status = _status(before[0], after[0], is_gone=now is None or now.severity == "info", noise=noise)
+        deciding = _deciding(old, before)
+        is_gone = now is None or now.severity == "info"
+        status = _status(before[deciding], after[deciding], is_gone=is_gone, noise=noise)
         code = snapshot.code if not isinstance(snapshot.code, Gap) else ()
         if status != "resolved" and not _was_changed(case, code):
             return  # the cell was only run once more: that is noise, not an outcome
@@ -127,10 +129,7 @@ class Ledger:
 
 
 def measures(rule_id: str, subject: str, at: Location | None, snapshot: Snapshot) -> tuple[Measure, ...]:
-    """What is compared of a finding, whether or not its rule still speaks. The first one decides.
-
-    The cell's seconds decide for every rule that has no measure of its own which does.
-    """
+    """What is compared of a finding, whether or not its rule still speaks: the rule's own, then the cell's."""
     rule = RULES.get(rule_id)
     own: tuple[Measure, ...] = ()
     if rule is not None and rule.measuring is not None:
@@ -167,8 +166,8 @@ def _computations(cell: Cell, at: Location | None, snapshot: Snapshot) -> tuple[
 
 
 def _has_ended(cell: Cell, started: float, snapshot: Snapshot) -> bool:
-    """Has it run once more, to its end, with all that it sent?"""
-    if cell.started is None or cell.started <= started or cell.stopped is None:
+    """Has it run once more, to its end, with all that it sent? A run that failed is not compared."""
+    if cell.started is None or cell.started <= started or cell.stopped is None or cell.has_failed:
         return False
     at = Location(cell_id=cell.id, execution_count=cell.execution_count)
     return all(c.is_done for c in _computations(cell, at, snapshot))
@@ -181,6 +180,13 @@ def _alike(
     later = {m.label: m for m in after}
     both = tuple(m for m in before if m.label in later)
     return both, tuple(later[m.label] for m in both)
+
+
+def _deciding(finding: Finding, before: tuple[Measure, ...]) -> int:
+    """Where time was lost, time decides; else the rule's own measure, which comes first."""
+    if finding.loss_seconds is None:
+        return 0
+    return next((i for i, m in enumerate(before) if m.unit == "seconds"), 0)
 
 
 def _status(before: Measure, after: Measure, *, is_gone: bool, noise: float | None) -> TreatedStatus:

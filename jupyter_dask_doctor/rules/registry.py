@@ -19,7 +19,8 @@ Cause = Literal["subject", "cell"]
 
 Judge = Callable[..., Iterator[Finding]]
 #: Computes what a finding is about once more, from a later snapshot, whether or not the rule still speaks.
-#: Gets the subject, the ailing cell and the rule's sections; the first measure decides.
+#: Gets the subject, the ailing cell and the rule's sections. Where a finding lost time, its first measure in
+#: seconds decides whether it is better; else the first one.
 Measuring = Callable[..., tuple[Measure, ...]]
 
 

@@ -164,7 +164,7 @@ def _fixes(
     load: tuple[Load, ...],
     code: tuple[Cell, ...],
 ) -> tuple[Fix, ...]:
-    read = [x for x in collections if runs.uses(x, c) and x.npartitions and x.nbytes]
+    read = [x for x in runs.read_by(c, collections, code) if x.npartitions and x.nbytes]
     for x in sorted(read, key=lambda x: -(x.npartitions or 0)):
         held = x.nbytes.nbytes if x.nbytes else 0
         n = max(math.ceil(held / fixes.TARGET), limit.partitions_per_thread * max(1, cluster.nthreads))

@@ -23,6 +23,9 @@ are those that worker threads spent on the groups with these names the second ti
 not show it, the share of names that two computations have in common is taken of the shorter one, marked
 "≈". It speaks from 10 s of such work, or from 1 s when that is 20 % of all that was computed so far.
 
+Which variable holds the repeated work is read from its tree of steps, and, where the optimizer has renamed
+those, from the text of both cells.
+
 ## When it stays quiet
 When the results were in memory and not made again; when the second is the `persist()` itself; when a cell
 was simply run again; for futures from `submit` and `map`, whose names say nothing of what they compute.
@@ -39,11 +42,12 @@ https://docs.dask.org/en/stable/best-practices.html#avoid-calling-compute-repeat
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ... import fixes, runs, words
+from ... import fixes, runs, source, words
 from ...report import Evidence, Finding, Fix, Measure
 from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location, TaskGroup
 from ..registry import rule
@@ -109,14 +113,14 @@ def repeated_compute(
     total = sum(c.thread_seconds or 0.0 for c in recent)
     left = _repeats(recent, groups)
     while left:
-        kept, mine = _widest(left, collections)
+        kept, mine = _widest(left, collections, code)
         wasted = sum(r.seconds for r in mine)
         left = [r for r in left if r not in mine]
         if wasted < limit.wasted_seconds and (
             wasted < limit.least_seconds or wasted < limit.wasted_share * total
         ):
             continue
-        offered = _fixes(kept, mine, groups, cluster, limit, load, code)
+        offered = _fixes(kept, mine, groups, cluster, limit, collections, load, code)
         yield _finding(kept, mine, wasted, total, limit, offered)
 
 
@@ -147,24 +151,51 @@ def _repeats(recent: list[Computation], groups: tuple[TaskGroup, ...]) -> list[_
 
 
 def _widest(
-    left: list[_Repeat], collections: tuple[Collection, ...]
+    left: list[_Repeat], collections: tuple[Collection, ...], code: tuple[Cell, ...]
 ) -> tuple[Collection | None, list[_Repeat]]:
     """The variable that, once kept, spares most, and the repeats that it spares."""
-    best: tuple[float, int, Collection, list[_Repeat]] | None = None
+    best: tuple[tuple[float, int], Collection, list[_Repeat]] | None = None
+    shared = {id(r): {c.name for c in _shared(r, collections, code)} for r in left}
     for c in collections:
         own = {n for n in c.names if _TOKEN.search(n)}
         if not own or c.is_persisted or c.kind not in ("dataframe", "series", "array", "bag"):
             continue
-        mine = [r for r in left if own <= r.names]
-        if not mine:
-            continue
-        rank = (sum(r.seconds for r in mine), len(own), c, mine)
-        if best is None or rank[:2] > best[:2]:
-            best = rank
+        mine = [r for r in left if own <= r.names or c.name in shared[id(r)]]
+        rank = (sum(r.seconds for r in mine), len(own))
+        if mine and (best is None or rank > best[0]):
+            best = rank, c, mine
     if best is not None:
-        return best[2], best[3]
-    first = left[0].first
-    return None, [r for r in left if r.first is first]
+        return best[1], best[2]
+    return None, [r for r in left if r.first is left[0].first]
+
+
+def _shared(r: _Repeat, collections: tuple[Collection, ...], code: tuple[Cell, ...]) -> Iterator[Collection]:
+    """Variables that both cells speak of and that hold a step of the repeated work."""
+    first, again = runs.cell_at(code, r.first.at), runs.cell_at(code, r.computation.at)
+    tree = source.parse(again.source) if again is not None else None
+    if first is None or again is None or tree is None:
+        return
+    steps = {_prefix(name) for name in r.names}
+    bound_by_first = set() if first is again else {c.name for c in runs.spoken_of(first, collections)}
+    for c in runs.spoken_of(again, collections):
+        if not steps & {_prefix(name) for name in c.names}:
+            continue
+        stored = [
+            n
+            for n in ast.walk(tree)
+            if isinstance(n, ast.Name) and n.id == c.name and isinstance(n.ctx, ast.Store)
+        ]
+        if first is again:
+            # Bound in a loop or a function it is another one each time
+            outside = [s for s in tree.body if source.binds(s, c.name)]
+            if len(stored) == len(outside) <= 1:
+                yield c
+        elif not stored and c.name in bound_by_first:
+            yield c
+
+
+def _prefix(name: str) -> str:
+    return _TOKEN.split(name)[0].strip("-_")
 
 
 def _finding(
@@ -219,6 +250,7 @@ def _fixes(
     groups: tuple[TaskGroup, ...],
     cluster: Cluster,
     limit: Thresholds,
+    collections: tuple[Collection, ...],
     load: tuple[Load, ...],
     code: tuple[Cell, ...],
 ) -> tuple[Fix, ...]:
@@ -228,7 +260,7 @@ def _fixes(
         return (fixes.advice(text, title="Compute results together", expect="the shared part runs once"),)
     text = fixes.persist(kept.name)
     title = f"Keep {words.code(kept.name)} on the workers"
-    held = _nbytes(kept, groups)
+    held = _nbytes(kept, mine, groups, collections)
     if held is None:
         expect = "the shared part runs once; its size is not known: see that it fits in memory first"
         return (fixes.advice(text, title=title, expect=expect),)
@@ -238,7 +270,10 @@ def _fixes(
     if free is not None and held >= limit.free_share * free:
         expect = f"it needs {words.nbytes(held)}, too much for the {words.nbytes(max(0, free))} that are free"
         return (fixes.advice(f"# select columns and rows first\n{text}", title=title, expect=expect),)
-    expect = f"computed once; {words.nbytes(held)} stay in memory as long as {words.code(kept.name)} lives"
+    about = "" if kept.sizes or kept.nbytes else "≈ "
+    expect = (
+        f"computed once; {about}{words.nbytes(held)} stay in memory as long as {words.code(kept.name)} lives"
+    )
     return (
         fixes.rebind(
             kept.name, text, binding=runs.cell_at(code, kept.at), ailing=ailing, title=title, expect=expect
@@ -246,12 +281,15 @@ def _fixes(
     )
 
 
-def _nbytes(c: Collection, groups: tuple[TaskGroup, ...]) -> int | None:
+def _nbytes(
+    c: Collection, mine: list[_Repeat], groups: tuple[TaskGroup, ...], collections: tuple[Collection, ...]
+) -> int | None:
+    """Of the whole collection: as known, else the larger of what it is made from and what was seen of it."""
     if c.sizes is not None:
         return c.sizes.total
-    seen = [
-        g.sizes.total for g in groups if g.name == c.group and g.sizes is not None and g.sizes.n >= g.n_tasks
-    ]
-    if seen:
-        return max(seen)
-    return c.nbytes.nbytes if c.nbytes is not None else None
+    if c.nbytes is not None:
+        return c.nbytes.nbytes
+    names = frozenset[str]().union(*(r.names for r in mine))
+    seen = [g.sizes.total for g in groups if g.name in names and g.sizes is not None]
+    origin = [o.nbytes.nbytes for o in collections if o.nbytes is not None and runs.is_made_from(c, o)]
+    return max([*seen, *origin], default=None)

@@ -198,7 +198,7 @@ def _fixes(
     code: tuple[Cell, ...],
 ) -> tuple[Fix, ...]:
     own = runs.of_cell(computations, at)
-    read = [c for c in collections if any(runs.uses(c, one) for one in own) and c.largest is not None]
+    read = [c for one in own for c in runs.read_by(one, collections, code) if c.largest is not None]
     found: tuple[Fix, ...] = ()
     room = [(w.memory_limit, w.nthreads) for w in workers if w.memory_limit]
     if read and room:

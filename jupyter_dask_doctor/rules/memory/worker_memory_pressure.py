@@ -35,6 +35,7 @@ https://github.com/dask/distributed/issues/2130
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -135,11 +136,14 @@ def _within(worker: Worker, computations: Sequence[Computation]) -> list[MemoryS
     """Samples taken while any of the computations ran; without computations the last ones."""
     if not computations:
         return list(worker.samples[-10:])
-    return [
-        s
-        for s in worker.samples
-        if any(c.submitted <= s.time and (c.stop is None or s.time <= c.stop) for c in computations)
-    ]
+    found: dict[float, MemorySample] = {}
+    for c in computations:
+        first = bisect.bisect_left(worker.samples, c.submitted, key=lambda s: s.time)
+        last = len(worker.samples)
+        if c.stop is not None:
+            last = bisect.bisect_right(worker.samples, c.stop, key=lambda s: s.time)
+        found.update((s.time, s) for s in worker.samples[first:last])
+    return [found[time] for time in sorted(found)]
 
 
 def _seconds(
@@ -252,7 +256,7 @@ def _fixes(
     code: tuple[Cell, ...],
     at: Location | None,
 ) -> tuple[Fix, ...]:
-    read = [c for c in collections if any(runs.uses(c, computation) for computation in own)]
+    read = [c for computation in own for c in runs.read_by(computation, collections, code)]
     read.sort(key=lambda c: -(c.largest.nbytes if c.largest else 0))
     found: tuple[Fix, ...] = ()
     if read and read[0].largest is not None:

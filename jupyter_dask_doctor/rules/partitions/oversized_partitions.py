@@ -92,6 +92,11 @@ def oversized_partitions(
     room = [w for w in workers if w.memory_limit]
     tightest = min(room, key=lambda w: (w.memory_limit or 0) / max(1, w.nthreads), default=None)
     told: set[str] = set()
+    reads = [
+        (u, {c.name for c in runs.read_by(u, collections, code)})
+        for u in runs.newest(computations, code)
+        if u.is_done
+    ]
     for c in collections:
         if c.kind not in ("dataframe", "series", "array", "bag"):
             continue
@@ -102,7 +107,7 @@ def oversized_partitions(
         threads = min(tightest.nthreads if tightest else 1, c.npartitions or 1)
         needed = largest * threads * limit.copies
         allowed = tightest.memory_limit if tightest and tightest.memory_limit else None
-        ran = [u for u in runs.newest(computations, code) if runs.uses(c, u) and u.is_done]
+        ran = [u for u, read in reads if c.name in read]
         peak = runs.peak_worker_memory(ran)
         severity: Severity
         if allowed and peak is not None and peak < limit.memory_share * allowed:
@@ -118,12 +123,13 @@ def oversized_partitions(
         if c.group is not None:
             told.add(c.group)
         worst = max(ran, key=lambda u: u.peak_worker_memory or 0, default=None)
-        at = (worst.at if worst else None) or c.at
+        ailing = worst.at if worst else None
+        at = ailing or c.at
         target = fixes.TARGET
         if allowed:
             fits = int(limit.memory_share * allowed / (limit.copies * max(1, threads)))
             target = min(target, max(limit.partition_nbytes // 2, fits * 4 // 5))
-        cut = offers.cut_all(c, target, cluster=cluster, load=load, code=code, ailing=at)
+        cut = offers.cut_all(c, target, cluster=cluster, load=load, code=code, ailing=ailing)
         yield _finding(c, severity, threads, allowed, peak, at, limit, cut)
 
 

@@ -153,6 +153,7 @@ def partition_skew(
     code: tuple[Cell, ...] = (),
 ) -> Iterator[Finding]:
     recent = runs.newest(computations, code)
+    workings = _workings(groups)
     told: dict[str, Collection] = {}  # by task group
     for c in sorted(collections, key=lambda c: len(c.names)):
         if c.group is None or c.sizes is None or not _is_skewed(c.sizes, workers, limit):
@@ -160,7 +161,7 @@ def partition_skew(
         if c.group in told or any(group in c.names for group in told):
             continue  # another name for it, or made from it: one cause
         told[c.group] = c
-        stake = _worst([*_stakes(c.group, c.sizes, recent, groups, workers)])
+        stake = _worst([*_stakes(c.group, c.sizes, recent, workings, workers)])
         cut = offers.cut_large(c, c.sizes, cluster=cluster, load=load, code=code, ailing=stake.at)
         yield _finding(c.name, words.code(c.name), c.sizes, limit, workers, stake, cut, at=stake.at or c.at)
     ids = {c.id for c in recent}
@@ -170,7 +171,7 @@ def partition_skew(
             continue
         if not _is_skewed(g.sizes, workers, limit) or _comes_from(g, {*told}, by_name):
             continue
-        stake = _worst([*_stakes(g.name, g.sizes, recent, groups, workers)])
+        stake = _worst([*_stakes(g.name, g.sizes, recent, workings, workers)])
         told[g.name] = Collection(
             name=g.prefix,
             kind="delayed",
@@ -210,18 +211,29 @@ def _comes_from(group: TaskGroup, told: set[str], by_name: dict[str, TaskGroup])
     return False
 
 
+def _workings(groups: tuple[TaskGroup, ...]) -> dict[str, dict[str, list[TaskGroup]]]:
+    """By the name of a task group and by computation: the groups that make its outputs or take them as input."""
+    found: dict[str, dict[str, list[TaskGroup]]] = {}
+    for g in groups:
+        for name in {g.name, *g.dependencies}:
+            found.setdefault(name, {}).setdefault(g.computation_id, []).append(g)
+    return found
+
+
 def _stakes(
     group: str,
     sizes: PartitionSizes,
     computations: tuple[Computation, ...],
-    groups: tuple[TaskGroup, ...],
+    workings: dict[str, dict[str, list[TaskGroup]]],
     workers: tuple[Worker, ...],
 ) -> Iterator[_Stake]:
     room = [w.memory_limit for w in workers if w.memory_limit]
+    mine = workings.get(group, {})
     for c in computations:
+        if c.id not in mine and group not in c.reused:
+            continue
         lasted = runs.wall(c)
-        working = [*runs.consumers(group, c, groups)]
-        working += [g for g in groups if g.computation_id == c.id and g.name == group]
+        working = mine.get(c.id, [])
         known = [g.compute_seconds for g in working if g.compute_seconds is not None]
         work = sum(known) if known else c.thread_seconds if group in c.reused else None
         if not working and work is None:

@@ -1,0 +1,287 @@
+"""Builders of healthy facts: a test changes one of them and says what must follow."""
+
+import dataclasses
+import statistics
+import zlib
+
+from jupyter_dask_doctor import source
+from jupyter_dask_doctor.report import Edit
+from jupyter_dask_doctor.snapshot import (
+    Cell,
+    Cluster,
+    Collection,
+    Computation,
+    Load,
+    Location,
+    MemorySample,
+    PartitionSizes,
+    Size,
+    Snapshot,
+    TaskFailure,
+    TaskGroup,
+    Worker,
+    WorkerLoss,
+)
+
+MiB = 2**20
+GiB = 2**30
+#: The moment at which the notebook began.
+T0 = 1_700_000_000.0
+TOKEN = "0123456789abcdef0123456789abcdef"
+
+
+def name(prefix, n=0):
+    """A group's name as Dask makes it: a prefix and a token."""
+    return f"{prefix}-{n:032x}"[: len(prefix) + 33].replace("0" * 16, TOKEN[:16], 1)
+
+
+def cell(id="c1", text="df = load()", n=1, started=T0, stopped=T0 + 10, **more):
+    return Cell(id=id, execution_count=n, source=text, started=started, stopped=stopped, **more)
+
+
+def at(id="c1", n=1, line=None):
+    return Location(cell_id=id, execution_count=n, line=line)
+
+
+def cluster(**changes):
+    facts = {
+        "scheduler_id": "Scheduler-1",
+        "address": "tcp://127.0.0.1:1",
+        "client_id": "Client-1",
+        "kind": "LocalCluster",
+        "is_in_process": True,
+        "nthreads": 8,
+        "memory_limit": 16 * GiB,
+        "python": (3, 12),
+        "dask": "2026.8.0",
+        "distributed": "2026.8.0",
+    }
+    return Cluster(**facts | changes)
+
+
+def samples(*shares, limit=4 * GiB, start=T0, step=1.0, paused_from=0.8):
+    return tuple(
+        MemorySample(
+            time=start + i * step, process=int(share * limit), managed=int(share * limit / 2), spilled=0,
+            is_paused=share >= paused_from,
+        )
+        for i, share in enumerate(shares)
+    )  # fmt: skip
+
+
+def worker(n=0, **changes):
+    facts = {
+        "address": f"tcp://127.0.0.1:{4000 + n}",
+        "name": str(n),
+        "nthreads": 2,
+        "memory_limit": 4 * GiB,
+        "status": "running",
+        "process": 300 * MiB,
+        "managed": 100 * MiB,
+        "spilled": 0,
+        "unmanaged_old": 150 * MiB,
+        "n_processing": 0,
+        "n_executing": 0,
+        "cpu": 5.0,
+    }
+    return Worker(**facts | changes)
+
+
+def workers(n=4, **changes):
+    return tuple(worker(i, **changes) for i in range(n))
+
+
+def sizes(*values, largest_index=None):
+    ordered = sorted(values)
+    if largest_index is None:
+        largest_index = str(values.index(max(values)))
+    return PartitionSizes(
+        n=len(values),
+        total=sum(values),
+        median=int(statistics.median(values)),
+        p95=ordered[int(0.95 * (len(ordered) - 1))],
+        largest=ordered[-1],
+        largest_index=largest_index,
+        values=tuple(values),
+    )
+
+
+def even(n=20, nbytes=80 * MiB):
+    return sizes(*[nbytes + i for i in range(n)])
+
+
+def skewed(n=20, nbytes=80 * MiB, at=17, largest=1900 * MiB):
+    values = [nbytes + i for i in range(n)]
+    values[at] = largest
+    return sizes(*values)
+
+
+def collection(**changes):
+    """`df`: 20 partitions of about 80 MiB in memory, bound by the cell "c1"."""
+    measured = changes.get("sizes", even())
+    group = name("read-parquet")
+    facts = {
+        "name": "df",
+        "kind": "dataframe",
+        "npartitions": measured.n if measured else 20,
+        "nbytes": Size(nbytes=measured.total, known="measured") if measured else None,
+        "largest": Size(nbytes=measured.largest, known="measured") if measured else None,
+        "is_persisted": True,
+        "sizes": measured,
+        "group": group,
+        "names": (name("fromgraph"), group),
+        "has_known_divisions": False,
+        "at": at(),
+    }
+    return Collection(**facts | changes)
+
+
+def group(prefix="sum-chunk", **changes):
+    facts = {
+        "name": name(prefix),
+        "prefix": prefix,
+        "computation_id": "k1",
+        "n_tasks": 20,
+        "compute_seconds": 20.0,
+        "transfer_seconds": 0.1,
+        "start": T0 + 21,
+        "stop": T0 + 29,
+        "sizes": sizes(*[1_000] * 20),
+    }
+    return TaskGroup(**facts | changes)
+
+
+def computation(**changes):
+    """Took 8 s with 8 threads, sent by the cell "c2" that began 20 s after the notebook."""
+    facts = {
+        "id": "k1",
+        "client_id": "Client-1",
+        "submitted": T0 + 20.5,
+        "n_tasks": 60,
+        "schedule_seconds": 0.05,
+        "start": T0 + 21,
+        "stop": T0 + 28.5,
+        "is_done": True,
+        "thread_seconds": 40.0,
+        "nthreads": 8,
+        "layers": (("sum-chunk", 40), ("sum-aggregate", 20)),
+        "method": "compute",
+        "peak_memory": 2 * GiB,
+        "peak_worker_memory": 600 * MiB,
+        "at": at("c2", 2),
+    }
+    return Computation(**facts | changes)
+
+
+def code(*sources):
+    """Cells "c1", "c2", ... each 20 s after the one before, each 10 s long."""
+    return tuple(
+        cell(f"c{i}", source, i, T0 + 20 * (i - 1), T0 + 20 * (i - 1) + 10)
+        for i, source in enumerate(sources, 1)
+    )
+
+
+def load(**changes):
+    facts = {
+        "time": T0 + 40,
+        "n_workers": 4,
+        "nthreads": 8,
+        "memory_limit": 16 * GiB,
+        "managed": 2 * GiB,
+        "unmanaged": 600 * MiB,
+        "spilled": 0,
+        "process_min": 500 * MiB,
+        "process_median": 600 * MiB,
+        "process_max": 700 * MiB,
+        "threads_busy": 0,
+        "tasks_waiting": 0,
+        "tasks_processing": 0,
+        "tasks_memory": 20,
+        "tasks_erred": 0,
+    }
+    return Load(**facts | changes)
+
+
+def loss(**changes):
+    facts = {
+        "time": T0 + 25,
+        "address": "tcp://127.0.0.1:4000",
+        "reason": "memory",
+        "process": int(3.9 * GiB),
+        "memory_limit": 4 * GiB,
+        "prefixes": ("merge",),
+        "at": at("c2", 2),
+    }
+    return WorkerLoss(**facts | changes)
+
+
+def failure(**changes):
+    facts = {
+        "time": T0 + 27,
+        "prefix": "merge",
+        "key": f"('{name('merge')}', 3)",
+        "exception": "KilledWorker",
+        "text": "",
+        "at": at("c2", 2),
+    }
+    return TaskFailure(**facts | changes)
+
+
+def snapshot(**changes):
+    """A notebook with one persisted frame and one computation on it, in which nothing is wrong."""
+    facts = {
+        "time": T0 + 40,
+        "cluster": cluster(),
+        "workers": workers(),
+        "load": (load(),),
+        "prefixes": (),
+        "groups": (group(dependencies=(collection().group,)),),
+        "computations": (computation(reused=(collection().group,)),),
+        "collections": (collection(),),
+        "code": code("df = load().persist()", "df.x.sum().compute()"),
+        "losses": (),
+        "failures": (),
+    }
+    return Snapshot(**facts | changes)
+
+
+def change(record, **changes):
+    return dataclasses.replace(record, **changes)
+
+
+def run(rule, snapshot, **limits):
+    """The rule's findings on the sections that it names."""
+    given = {name: getattr(snapshot, name) for name in rule.sections}
+    if limits:
+        given["limit"] = dataclasses.replace(rule.thresholds, **limits)
+    return rule(**given)
+
+
+def apply(fix, cells):
+    """The sources of the notebook's cells after the fix, in order; as the panel does it."""
+    sums = dict(fix.checksums)
+    out = []
+    for one in cells:
+        text, below = one.source, []
+        for edit in fix.edits:
+            assert isinstance(edit, Edit)
+            if edit.cell_id != one.id:
+                continue
+            assert sums[one.id] == zlib.crc32(one.source.encode())
+            if edit.kind == "below":
+                below.append(edit.new)
+            else:
+                text = _replaced(text, edit)
+        out += [text, *below]
+    for text in out:
+        assert source.parse(text) is not None
+    return out
+
+
+def _replaced(text, edit):
+    rows = text.split("\n")
+    before = [*rows[: edit.line - 1], rows[edit.line - 1][: edit.column]]
+    start = len("\n".join(before))
+    end = len("\n".join([*rows[: edit.end_line - 1], rows[edit.end_line - 1][: edit.end_column]]))
+    assert text[start:end] == edit.old
+    return text[:start] + edit.new + text[end:]

@@ -1,0 +1,80 @@
+"""Graphs of very many tasks."""
+
+import pytest
+
+from jupyter_dask_doctor.rules.graph import large_graph
+from jupyter_dask_doctor.snapshot import Size
+from tests.healthy import T0, GiB, apply, change, code, collection, computation, run, sizes, snapshot
+
+RAN = computation(
+    n_tasks=100_000,
+    schedule_seconds=10.0,
+    start=T0 + 32,
+    stop=T0 + 80.5,
+    thread_seconds=100.0,
+    layers=(("assign", 50_000), ("getitem", 40_000), ("sum-chunk", 9_000), ("sum-aggregate", 1_000)),
+)
+
+
+def sick(**changes):
+    """100,000 tasks in 60 s."""
+    return snapshot(**{"computations": (RAN,)} | changes)
+
+
+def test_names_the_largest_layers_and_the_cost():
+    (finding,) = run(large_graph, sick())
+    assert finding.id == "large-graph:assign"
+    assert finding.severity == "warning"
+    assert finding.message == (
+        "One graph has 100,000 tasks; `assign`, `getitem`, `sum-chunk` make 99 % of them: "
+        "handling them takes ≈ 30 s of 60 s."
+    )
+    assert finding.loss_seconds == pytest.approx(10 + 20)
+    assert finding.charts[0].labels[0] == "assign"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"n_tasks": 49_999},
+        {"stop": T0 + 900.0, "schedule_seconds": 1.0},  # long tasks: 21 s of 880 s
+        {"n_tasks": 60},
+    ],
+)
+def test_is_quiet(changes):
+    assert not run(large_graph, sick(computations=(change(RAN, **changes),)))
+
+
+def test_is_quiet_of_an_earlier_run_of_the_cell():
+    first, second = code("df = load().persist()", "df.x.sum().compute()")
+    later = change(second, execution_count=3, started=second.started + 100, stopped=second.stopped + 100)
+    assert not run(large_graph, sick(code=(first, later)))
+
+
+@pytest.mark.parametrize(("n_tasks", "severity"), [(100_000, "info"), (1_000_000, "warning")])
+def test_while_it_runs(n_tasks, severity):
+    running = change(RAN, n_tasks=n_tasks, stop=None, is_done=False)
+    (finding,) = run(large_graph, sick(computations=(running,)))
+    assert finding.severity == severity
+    assert finding.of_seconds is None
+
+
+def test_fix_makes_fewer_partitions():
+    many = collection(
+        sizes=sizes(*[2 * 2**20] * 5_000), is_persisted=False, nbytes=Size(nbytes=10 * GiB, known="estimated")
+    )
+    facts = sick(collections=(many,), computations=(change(RAN, reused=(many.group,)),))
+    (finding,) = run(large_graph, facts)
+    assert apply(finding.fixes[0], facts.code)[1] == "df = df.repartition(npartitions=103)"
+    assert "5,000 → 103 partitions" in finding.fixes[0].expect
+
+
+def test_otherwise_advice():
+    (finding,) = run(large_graph, sick(collections=()))
+    assert finding.fixes[0].applicability == "display-only"
+
+
+def test_measures_the_tasks():
+    facts = sick()
+    (measure,) = large_graph.measuring("assign", RAN.at, computations=facts.computations, code=facts.code)
+    assert measure.value == 100_000

@@ -1,0 +1,114 @@
+"""Workers at the edge of their memory."""
+
+import pytest
+
+from jupyter_dask_doctor.rules.memory import worker_memory_pressure
+from tests.healthy import (
+    MiB,
+    apply,
+    change,
+    code,
+    collection,
+    computation,
+    run,
+    samples,
+    sizes,
+    snapshot,
+    worker,
+    workers,
+)
+
+RAN = computation()
+
+
+def full(*shares, n=0, **more):
+    return worker(n, samples=samples(*shares, start=RAN.start), prefixes_at_peak=("merge",), **more)
+
+
+def sick(*shares, **changes):
+    strained = full(*(shares or (0.5, 0.85, 0.88, 0.9, 0.6)))
+    return snapshot(**{"workers": (strained, *workers(3))} | changes)
+
+
+def test_names_the_tasks_and_how_many_workers():
+    (finding,) = run(worker_memory_pressure, sick())
+    assert finding.id == "worker-memory-pressure:merge"
+    assert finding.severity == "warning"
+    assert finding.message == (
+        "1 of 4 workers came to 90 % of their memory while `merge` ran and 1 was paused: 3.6 GiB of 4 GiB."
+    )
+    assert finding.at == RAN.at
+
+
+def test_loss_is_the_paused_share_of_the_threads():
+    (finding,) = run(worker_memory_pressure, sick(0.5, *[0.85] * 6, 0.5))
+    assert finding.loss_seconds == pytest.approx(6 * 2 / 8)
+
+
+def test_chart_shows_the_marks():
+    (finding,) = run(worker_memory_pressure, sick())
+    (chart,) = finding.charts
+    assert [limit.name for limit in chart.limits] == ["spill", "pause", "limit"]
+    assert len(chart.x) == len(chart.series[0].values) == 5
+
+
+@pytest.mark.parametrize(
+    ("shares", "severity"),
+    [
+        ((0.85, 0.85, 0.85, 0.5), "warning"),
+        ((0.85, 0.9, 0.96, 0.5), "critical"),
+        ((0.75, 0.75, 0.75, 0.5), "info"),
+    ],
+)
+def test_severity(shares, severity):
+    (finding,) = run(worker_memory_pressure, sick(*shares))
+    assert finding.severity == severity
+
+
+def test_a_worker_that_stays_paused_is_critical():
+    stuck = full(*[0.85] * 40, status="paused")
+    running = change(RAN, stop=None, is_done=False)
+    (finding,) = run(worker_memory_pressure, sick(workers=(stuck,), computations=(running,)))
+    assert finding.severity == "critical"
+
+
+@pytest.mark.parametrize("shares", [(0.5,) * 5, (0.9, 0.9, 0.5, 0.5), (0.69,) * 7, (0.2, 0.4, 0.6, 0.4)])
+def test_is_quiet_of_healthy_and_short(shares):
+    assert not run(worker_memory_pressure, sick(*shares))
+
+
+def test_is_quiet_without_a_limit_or_samples():
+    assert not run(worker_memory_pressure, sick(workers=(full(0.9, 0.9, 0.9, memory_limit=None), worker(1))))
+    assert not run(worker_memory_pressure, sick(workers=workers(3)))
+
+
+def test_is_quiet_of_an_earlier_run_of_the_cell_that_is_over():
+    first, second = code("df = load().persist()", "df.x.sum().compute()")
+    later = change(second, execution_count=3, started=second.started + 60, stopped=second.stopped + 60)
+    assert not run(worker_memory_pressure, sick(code=(first, later)))
+
+
+def test_speaks_of_what_is_held_at_rest():
+    held = worker(samples=samples(*[0.85] * 10, start=RAN.stop + 30))
+    (finding,) = run(worker_memory_pressure, sick(workers=(held,)))
+    assert finding.id == "worker-memory-pressure:workers"
+    assert finding.at is None
+    assert "with nothing running" in finding.message
+
+
+def test_fix_cuts_what_the_cell_reads_and_shows_the_cluster():
+    big = collection(sizes=sizes(*[600 * MiB] * 10))
+    facts = sick(collections=(big,), computations=(change(RAN, reused=(big.group,)),))
+    (finding,) = run(worker_memory_pressure, facts)
+    insert, advice = finding.fixes
+    assert apply(insert, facts.code)[1] == "df = df.repartition(npartitions=20).persist()"
+    assert advice.applicability == "display-only"
+
+
+def test_measures_the_peak_of_the_last_run():
+    facts = sick()
+    measured = worker_memory_pressure.measuring(
+        "merge", RAN.at, workers=facts.workers, computations=facts.computations, code=facts.code
+    )
+    assert [m.label for m in measured] == ["peak memory of a worker", "paused workers"]
+    assert measured[1].value == 3.0

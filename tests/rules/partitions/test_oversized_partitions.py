@@ -1,0 +1,148 @@
+"""Partitions against the memory of workers."""
+
+import pytest
+
+from jupyter_dask_doctor.rules.partitions import oversized_partitions
+from jupyter_dask_doctor.snapshot import Size
+from tests.healthy import (
+    GiB,
+    MiB,
+    apply,
+    change,
+    code,
+    collection,
+    computation,
+    load,
+    name,
+    run,
+    sizes,
+    snapshot,
+    worker,
+    workers,
+)
+
+LARGE = collection(
+    name="events",
+    is_persisted=False,
+    group=None,
+    sizes=None,
+    npartitions=12,
+    names=(name("frompandas"),),
+    nbytes=Size(nbytes=12 * 700 * MiB, known="estimated"),
+    largest=Size(nbytes=700 * MiB, known="estimated"),
+)
+
+
+def sick(**changes):
+    """12 partitions of 700 MiB on workers with 2 threads and 4 GiB; nothing has run."""
+    facts = {
+        "collections": (LARGE,),
+        "groups": (),
+        "computations": (),
+        "code": code("events = load()", "events.x.sum().compute()"),
+    }
+    return snapshot(**facts | changes)
+
+
+def of(nbytes, **changes):
+    return (change(LARGE, largest=Size(nbytes=int(nbytes), known="estimated"), **changes),)
+
+
+def test_speaks_before_anything_runs_and_says_that_it_reckons():
+    (finding,) = run(oversized_partitions, sick())
+    assert finding.id == "oversized-partitions:events"
+    assert finding.severity == "warning"
+    assert finding.message == (
+        "Partitions of `events` are up to ≈ 700 MiB: 2 threads at once need ≈ 4.1 GiB on workers with 4 GiB."
+    )
+    assert finding.evidence[0].is_estimated
+
+
+def test_one_partition_of_half_a_worker_is_critical():
+    (finding,) = run(oversized_partitions, sick(collections=of(2.1 * GiB)))
+    assert finding.severity == "critical"
+
+
+def test_a_measured_size_is_told_without_doubt():
+    measured = change(LARGE, largest=Size(nbytes=700 * MiB, known="measured"))
+    (finding,) = run(oversized_partitions, sick(collections=(measured,)))
+    assert "≈ 700" not in finding.message
+
+
+def test_above_a_gibibyte_it_is_worth_knowing_even_where_it_fits():
+    roomy = workers(memory_limit=64 * GiB)
+    (finding,) = run(oversized_partitions, sick(collections=of(1.2 * GiB), workers=roomy))
+    assert finding.severity == "info"
+
+
+def test_without_a_limit_only_the_size_itself_counts():
+    assert not run(oversized_partitions, sick(workers=workers(memory_limit=None)))
+    assert run(oversized_partitions, sick(collections=of(1.2 * GiB), workers=workers(memory_limit=None)))
+
+
+@pytest.mark.parametrize(
+    "collections",
+    [
+        of(400 * MiB),  # 3 × 2 × 400 MiB = 2.3 GiB of 4
+        of(700 * MiB, npartitions=1),  # one thread can be busy with it
+        of(700 * MiB, kind="delayed"),
+        of(700 * MiB, kind="futures"),
+        (change(LARGE, largest=None),),
+        of(15 * MiB),
+    ],
+)
+def test_is_quiet(collections):
+    assert not run(oversized_partitions, sick(collections=collections))
+
+
+def test_is_quiet_of_small_partitions_even_on_the_smallest_worker():
+    tiny = workers(memory_limit=64 * MiB)
+    assert not run(oversized_partitions, sick(collections=of(15 * MiB), workers=tiny))
+
+
+def test_is_quiet_when_it_has_run_and_fitted():
+    ran = computation(peak_worker_memory=2 * GiB)
+    assert not run(oversized_partitions, sick(computations=(ran,)))
+    full = computation(peak_worker_memory=3 * GiB)
+    (finding,) = run(oversized_partitions, sick(computations=(full,)))
+    assert finding.at == full.at
+
+
+def test_the_tightest_worker_decides():
+    mixed = (*workers(memory_limit=64 * GiB), worker(9, memory_limit=2 * GiB))
+    (finding,) = run(oversized_partitions, sick(workers=mixed))
+    assert finding.message.endswith("on workers with 2 GiB.")
+
+
+def test_one_finding_for_two_names():
+    held = collection(name="a", sizes=sizes(*[700 * MiB] * 12))
+    (finding,) = run(oversized_partitions, sick(collections=(held, change(held, name="b"))))
+    assert finding.subject == "a"
+
+
+def test_fix_cuts_every_partition_into_equally_many():
+    (finding,) = run(oversized_partitions, sick())
+    (fix,) = finding.fixes
+    assert apply(fix, sick().code)[1] == "events = events.repartition(npartitions=84)"  # 7 × 12
+    assert "12 → 84 partitions" in fix.expect
+    cut = of(100 * MiB, npartitions=84)
+    assert not run(oversized_partitions, sick(collections=cut))
+
+
+def test_fix_of_an_array():
+    x = change(LARGE, name="x", kind="array", largest=Size(nbytes=700 * MiB, known="measured"))
+    (finding,) = run(oversized_partitions, sick(collections=(x,)))
+    assert finding.fixes[0].code == 'x = x.rechunk("auto", block_size_limit=104_857_600)  # 100 MiB'
+
+
+def test_fix_of_what_is_held_needs_room_for_both():
+    held = collection(name="events", sizes=sizes(*[700 * MiB] * 12))
+    (finding,) = run(oversized_partitions, sick(collections=(held,), load=(load(managed=9 * GiB),)))
+    assert finding.fixes[0].applicability == "display-only"
+    (finding,) = run(oversized_partitions, sick(collections=(held,)))
+    assert finding.fixes[0].code.endswith(".persist()")
+
+
+def test_no_fix_where_asking_for_partitions_would_start_a_job():
+    (finding,) = run(oversized_partitions, sick(collections=(change(LARGE, is_eager=True),)))
+    assert not finding.fixes
