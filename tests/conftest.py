@@ -11,7 +11,7 @@ def jp_server_config(tmp_path):
     return Config(
         {
             "ServerApp": {
-                "jpserver_extensions": {"jupyter_dask_doctor": True},
+                "jpserver_extensions": {"jupyter_dask_doctor": True, "jupyter_server_terminals": False},
                 # A handler that forgot to ask who is there answers 403 instead of 200.
                 "allow_unauthenticated_access": False,
             },

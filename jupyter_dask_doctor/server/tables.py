@@ -39,7 +39,7 @@ CREATE TABLE series (
 CREATE TABLE points (
     series INTEGER NOT NULL REFERENCES series ON DELETE CASCADE,
     {", ".join(f"{name} NUMERIC NOT NULL" for name in _COLUMNS)},
-    PRIMARY KEY (series, rev)
+    PRIMARY KEY (series, time)
 ) WITHOUT ROWID;
 CREATE TABLE findings (
     series INTEGER NOT NULL REFERENCES series ON DELETE CASCADE,
@@ -132,7 +132,7 @@ def prune(db: sqlite3.Connection, max_nbytes: int) -> None:
             db.execute("DELETE FROM series WHERE id = ?", ids[:1])
             continue
         rows = db.execute(
-            "DELETE FROM points WHERE rev < (SELECT (min(rev) + max(rev) + 1) / 2 FROM points)"
+            "DELETE FROM points WHERE time < (SELECT (min(time) + max(time)) / 2 FROM points)"
         ).rowcount
         rows += db.execute("DELETE FROM treated WHERE time < (SELECT max(time) FROM treated)").rowcount
         rows += db.execute("DELETE FROM findings WHERE last < (SELECT max(last) FROM findings)").rowcount
@@ -167,8 +167,8 @@ def _points(db: sqlite3.Connection, series: int) -> tuple[MemoryPoint, ...]:
     (n,) = db.execute("SELECT count(*) FROM points WHERE series = ?", (series,)).fetchone()
     rows = db.execute(
         f"SELECT {', '.join(_COLUMNS)} FROM"
-        " (SELECT *, row_number() OVER (ORDER BY rev) AS nr FROM points WHERE series = ?)"
-        " WHERE (nr - 1) % ? = 0 ORDER BY rev",
+        " (SELECT *, row_number() OVER (ORDER BY time) AS nr FROM points WHERE series = ?)"
+        " WHERE (nr - 1) % ? = 0 ORDER BY time",
         (series, -(-n // N_POINTS) or 1),
     )
     return tuple(MemoryPoint(**dict(zip(_COLUMNS, row, strict=True))) for row in rows)

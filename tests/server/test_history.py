@@ -145,6 +145,13 @@ def test_without_a_client_there_is_nothing_to_keep(archive, path):
     assert read(archive) == History(kernel_id="k", series=())
 
 
+def test_points_that_came_together_are_all_kept(archive):
+    together = (point(1, time=1.0), point(1, time=2.0), point(1, time=3.0))
+    archive.add("k", reply(memory=together))
+    archive.add("k", reply(memory=together))  # told again after the server forgot them
+    assert read(archive).series[0].memory == together
+
+
 def test_a_long_line_is_thinned_evenly(archive):
     archive.add("k", reply(*range(1, 3 * tables.N_POINTS + 1)))
     (series,) = read(archive).series

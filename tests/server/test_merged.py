@@ -68,6 +68,10 @@ def test_points_told_twice_are_kept_once():
     assert revs(merged(reply(1, 1), reply(2, 1, 2)).since(0)) == [1, 2]
 
 
+def test_points_that_came_together_are_all_kept():
+    assert revs(merged(reply(1, 1), reply(2, 2, 2, 2)).since(1)) == [2, 2, 2]
+
+
 def test_another_client_begins_a_new_line():
     state = merged(reply(1, 1, report=REPORT), reply(2, 2, clients=(client(scheduler_id="new"),)))
     assert revs(state.since(0)) == [2]

@@ -98,11 +98,18 @@ async def test_cells_travel_once_and_again_when_they_change(kernels, watch, stan
     assert sent == [[{"id": "a", "source": "df = 1"}], [{"id": "a", "source": "df = 2"}]]
 
 
+COUNTING = """
+executed = []
+get_ipython().events.register("pre_execute", lambda: executed.append("before"))
+get_ipython().events.register("post_execute", lambda: executed.append("after"))
+"""
+
+
 async def test_a_kernel_that_runs_a_cell_goes_on_answering_and_stays_busy(kernels, watch, stand_in):
-    kernel = await kernels(stand_in)
+    kernel = await kernels(stand_in + COUNTING)
     watching = watch(kernel)
     await watching.update()
-    running = await kernel.start("import time; time.sleep(4)")
+    running = await kernel.start("import time; time.sleep(4); during = list(executed)")
     await asyncio.sleep(0.5)
     n, states = len(watching.told), set()
     for _ in range(25):
@@ -113,6 +120,8 @@ async def test_a_kernel_that_runs_a_cell_goes_on_answering_and_stays_busy(kernel
     reply = await kernel.finish(running)
     assert reply["execution_count"] == 2  # only the two cells count
     assert await kernel.look("len(list(get_ipython().history_manager.get_range()))") == 2
+    # What runs after a cell takes half-built figures away: it must not run because of us.
+    assert await kernel.look("during") == ["after", "before"]
 
 
 async def test_a_kernel_that_hangs_is_said_to_hang_and_comes_back(kernels, watch, stand_in, monkeypatch):
