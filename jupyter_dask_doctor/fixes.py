@@ -17,7 +17,7 @@ from .words import MiB
 #: Dask's own aim for a partition (docs.dask.org/en/stable/dataframe-best-practices.html).
 TARGET = 100 * MiB
 #: Smaller pieces cost more in overhead than they save.
-SMALLEST = 16 * MiB
+SMALLEST = 8 * MiB
 #: More pieces than this from one partition are a sign that our numbers are wrong.
 MOST_PIECES = 1_000
 
@@ -143,12 +143,13 @@ def rebind(
     return made or advice(code, title=title, expect=expect)
 
 
-def pieces(sizes: PartitionSizes, *, ratio: float) -> dict[int, int]:
+def pieces(sizes: PartitionSizes, *, ratio: float, nthreads: int = 1) -> dict[int, int]:
     """Into how many pieces each oversized partition goes so that none stands out; empty: cannot tell.
 
-    A piece is about the median, but not below `SMALLEST` nor above `TARGET`.
+    A piece is about the median, but not below `SMALLEST` nor above `TARGET`, nor above half of what one
+    thread has to do when all have the same.
     """
-    target = max(SMALLEST, min(TARGET, sizes.median))
+    target = max(SMALLEST, min(TARGET, sizes.median, sizes.total // (2 * max(1, nthreads))))
     floor = max(target * 1.5, sizes.median * min(2.0, ratio))
     if len(sizes.values) == sizes.n and sizes.n <= 200:
         big = {i: n for i, n in enumerate(sizes.values) if n > floor}

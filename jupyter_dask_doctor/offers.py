@@ -54,7 +54,7 @@ def cut_large(
         )
     if c.kind not in ("dataframe", "series") or c.npartitions != sizes.n or c.is_eager:
         return ()
-    pieces = fixes.pieces(sizes, ratio=UNEVEN)
+    pieces = fixes.pieces(sizes, ratio=UNEVEN, nthreads=cluster.nthreads)
     text = fixes.split(c, pieces, cluster=cluster)
     if not text:
         return ()

@@ -75,8 +75,14 @@ def test_partition_count_avoids_what_loses_rows(dask, n, counts):
 
 def test_pieces_are_about_the_median_within_bounds():
     assert fixes.pieces(skewed(), ratio=4.0) == {17: 24}  # 1900 / 80
-    assert fixes.pieces(skewed(nbytes=1 * MiB, largest=160 * MiB), ratio=4.0) == {17: 10}  # 16 MiB
+    assert fixes.pieces(skewed(nbytes=1 * MiB, largest=160 * MiB), ratio=4.0) == {17: 20}  # 8 MiB
     assert fixes.pieces(skewed(nbytes=400 * MiB, largest=2000 * MiB), ratio=4.0) == {17: 20}  # 100 MiB
+
+
+def test_a_piece_is_at_most_half_of_what_a_thread_has_to_do():
+    one = sizes(*[90 * MiB] * 19, 1000 * MiB)
+    assert fixes.pieces(one, ratio=4.0, nthreads=1) == {19: 12}
+    assert fixes.pieces(one, ratio=4.0, nthreads=64)[19] == 47  # 21 MiB
 
 
 def test_pieces_of_many_partitions_are_known_of_the_largest_alone():

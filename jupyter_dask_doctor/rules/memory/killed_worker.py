@@ -206,6 +206,6 @@ def _fixes(
         largest = upstream.largest.nbytes if upstream.largest else 0
         allowed, threads = min(room)
         fits = int(cluster.memory_target * allowed / (limit.copies * max(1, threads)))
-        target = max(fixes.SMALLEST // 2, min(fixes.TARGET, fits, largest // 2))
+        target = max(fixes.SMALLEST, min(fixes.TARGET, fits, largest // 2))
         found = offers.cut(upstream, target, cluster=cluster, load=load, code=code, ailing=at)
     return (*found, *offers.more_room(workers, cluster))

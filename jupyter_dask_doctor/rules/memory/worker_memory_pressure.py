@@ -264,7 +264,7 @@ def _fixes(
         allowed = worst.worker.memory_limit or 1
         parts = max(2.0, worst.peak / (cluster.memory_spill * allowed))
         target = int(read[0].largest.nbytes / parts) + 1
-        if target >= fixes.SMALLEST // 2:
+        if target >= fixes.SMALLEST:
             found = offers.cut(read[0], target, cluster=cluster, load=load, code=code, ailing=at)
     return (*found, *offers.more_room(workers, cluster))
 

@@ -25,11 +25,11 @@ cause is a frequent key: join it on its own, or add a random second key and aggr
 The bytes of the finished partitions, as the workers told the scheduler. It speaks when the largest of at
 least 8 partitions has at least 4 times the median *and* at least 64 MiB or 10 % of a worker's memory. The
 loss is reckoned: `(largest / total) × W − W / threads` seconds, where `W` are the measured thread-seconds
-of the tasks that took these partitions as input (or made them): the time that one thread needs for its
-share, less the time that an even split would take; never more than the computation lasted. It is a warning
-when that is at least 1 s and 5 % of the computation, or when a worker's memory came within 20 % of its
-limit meanwhile; critical when the memory did and the ratio is at least 10. Without either it is only worth
-knowing.
+of the tasks that took these partitions as input, or, without a variable, made them from others: the time
+that one thread needs for its share, less the time that an even split would take; never more than the
+computation lasted. It is a warning when that is at least 1 s and 5 % of the computation, or when a worker's
+memory came within 20 % of its limit meanwhile; critical when the memory did and the ratio is at least 10.
+Without either it is only worth knowing.
 
 ## When it stays quiet
 Fewer than 8 partitions; a short last partition; small data; results of reductions, joins' transfers and
@@ -161,7 +161,8 @@ def partition_skew(
         if c.group in told or any(group in c.names for group in told):
             continue  # another name for it, or made from it: one cause
         told[c.group] = c
-        stake = _worst([*_stakes(c.group, c.sizes, recent, workings, workers)])
+        # A cut of what is there helps those that read it, not the one that made it
+        stake = _worst([*_stakes(c.group, c.sizes, recent, workings, workers, is_made_there=False)])
         cut = offers.cut_large(c, c.sizes, cluster=cluster, load=load, code=code, ailing=stake.at)
         yield _finding(c.name, words.code(c.name), c.sizes, limit, workers, stake, cut, at=stake.at or c.at)
     ids = {c.id for c in recent}
@@ -171,7 +172,11 @@ def partition_skew(
             continue
         if not _is_skewed(g.sizes, workers, limit) or _comes_from(g, {*told}, by_name):
             continue
-        stake = _worst([*_stakes(g.name, g.sizes, recent, workings, workers)])
+        if not any(x.name != g.name for x in workings.get(g.name, {}).get(g.computation_id, ())):
+            continue  # nothing there works on it: it was asked for, and is a collection's if it still matters
+        stake = _worst([*_stakes(g.name, g.sizes, recent, workings, workers, is_made_there=True)])
+        if not (_costs(stake, limit) or stake.memory >= limit.memory_share):
+            continue  # what is on its way to something else is only worth a word when it costs
         told[g.name] = Collection(
             name=g.prefix,
             kind="delayed",
@@ -212,12 +217,33 @@ def _comes_from(group: TaskGroup, told: set[str], by_name: dict[str, TaskGroup])
 
 
 def _workings(groups: tuple[TaskGroup, ...]) -> dict[str, dict[str, list[TaskGroup]]]:
-    """By the name of a task group and by computation: the groups that make its outputs or take them as input."""
+    """By the name of a task group and by computation: the groups that take its outputs as input.
+
+    A group that is made from others is its own worker too: in a merge the large output is the long task.
+    One that makes data out of nothing is not: no cut of what was read makes reading shorter.
+    """
     found: dict[str, dict[str, list[TaskGroup]]] = {}
     for g in groups:
-        for name in {g.name, *g.dependencies}:
+        for name in {*g.dependencies, *([g.name] if g.dependencies else ())}:
             found.setdefault(name, {}).setdefault(g.computation_id, []).append(g)
     return found
+
+
+def _working(
+    group: str, computation_id: str, workings: dict[str, dict[str, list[TaskGroup]]]
+) -> list[TaskGroup]:
+    """The groups whose tasks work on the partitions of `group`, one task each: those that take its outputs,
+    and those that take theirs in turn with as many tasks. For `compute` puts a layer of aliases between
+    what was persisted and the work, and sends the steps of the work one by one."""
+    found = {g.name: g for g in workings.get(group, {}).get(computation_id, ())}
+    todo = [g for g in found.values() if g.name != group]
+    while todo:
+        step = todo.pop()
+        for g in workings.get(step.name, {}).get(computation_id, ()):
+            if g.name not in found and g.n_tasks == step.n_tasks:
+                found[g.name] = g
+                todo.append(g)
+    return list(found.values())
 
 
 def _stakes(
@@ -226,14 +252,17 @@ def _stakes(
     computations: tuple[Computation, ...],
     workings: dict[str, dict[str, list[TaskGroup]]],
     workers: tuple[Worker, ...],
+    *,
+    is_made_there: bool,
 ) -> Iterator[_Stake]:
+    """What it cost in each computation. `is_made_there`: count the making of the partitions as well."""
     room = [w.memory_limit for w in workers if w.memory_limit]
     mine = workings.get(group, {})
     for c in computations:
         if c.id not in mine and group not in c.reused:
             continue
         lasted = runs.wall(c)
-        working = mine.get(c.id, [])
+        working = [g for g in _working(group, c.id, workings) if is_made_there or g.name != group]
         known = [g.compute_seconds for g in working if g.compute_seconds is not None]
         work = sum(known) if known else c.thread_seconds if group in c.reused else None
         if not working and work is None:
@@ -245,6 +274,10 @@ def _stakes(
         peak = c.peak_worker_memory
         share = peak / min(room) if peak is not None and room else 0.0
         yield _Stake(at=c.at, loss=loss, of=lasted or 0.0, memory=share, peak=peak)
+
+
+def _costs(stake: _Stake, limit: Thresholds) -> bool:
+    return stake.loss >= limit.loss_seconds and stake.loss >= limit.loss_share * stake.of
 
 
 def _worst(stakes: list[_Stake]) -> _Stake:
@@ -277,7 +310,7 @@ def _finding(
     at: Location | None,
 ) -> Finding:
     ratio = sizes.largest / max(1, sizes.median)
-    costs = stake.loss >= limit.loss_seconds and stake.loss >= limit.loss_share * stake.of
+    costs = _costs(stake, limit)
     is_full = stake.memory >= limit.memory_share
     severity: Severity = "warning" if costs or is_full else "info"
     if is_full and ratio >= limit.severe_ratio:

@@ -104,11 +104,37 @@ def test_is_quiet_of_futures_where_unlike_calls_share_a_name():
 
 
 def test_speaks_of_tasks_when_no_variable_holds_them():
-    merged = group("merge", sizes=skewed(), compute_seconds=16.0)
-    (finding,) = run(partition_skew, sick(collections=(), groups=(merged,)))
+    merged = group("merge", sizes=skewed(), compute_seconds=16.0, dependencies=(name("read"),))
+    summed = group("sum-chunk", dependencies=(merged.name,), compute_seconds=0.5)
+    (finding,) = run(partition_skew, sick(collections=(), groups=(merged, summed)))
     assert finding.subject == "merge"
     assert finding.at == at("c2", 2)
     assert not finding.fixes
+
+
+def test_is_quiet_of_tasks_that_cost_little_or_that_nothing_works_on():
+    merged = group("merge", sizes=skewed(), compute_seconds=0.5, dependencies=(name("read"),))
+    summed = group("sum-chunk", dependencies=(merged.name,), compute_seconds=0.5)
+    quick = computation(thread_seconds=1.0)
+    assert not run(partition_skew, sick(collections=(), groups=(merged, summed), computations=(quick,)))
+    alone = group("merge", sizes=skewed(), compute_seconds=16.0, dependencies=(name("read"),))
+    assert not run(partition_skew, sick(collections=(), groups=(alone,)))
+
+
+def test_reading_is_not_counted_as_a_loss_that_a_cut_would_mend():
+    read = group(
+        "read-parquet", name=ORDERS.group, sizes=ORDERS.sizes, compute_seconds=40.0, computation_id="k0"
+    )
+    made = computation(id="k0", submitted=0.0, start=1.0, stop=30.0, at=at("c1", 1))
+    (finding,) = run(partition_skew, sick(groups=(read,), computations=(made,), code=()))
+    assert finding.severity == "info"
+
+
+def test_steps_behind_a_layer_of_aliases_count():
+    alias = group("alias", dependencies=(ORDERS.group,), compute_seconds=0.0)
+    step = group("paid", dependencies=(alias.name,), compute_seconds=16.0)
+    (finding,) = run(partition_skew, sick(groups=(alias, step)))
+    assert finding.severity == "warning"
 
 
 def test_one_finding_when_collection_and_tasks_are_the_same_data():
