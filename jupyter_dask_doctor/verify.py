@@ -68,6 +68,8 @@ class Ledger:
         if cell is None or cell.started is None or not finding.measures:
             return
         case = self._cases.get(finding.id)
+        if case is not None and not runs.same_cell(case.finding.at, finding.at):
+            case = None  # another cell suffers most from it now
         if case is not None and cell.started > case.started:
             return  # it runs again just now: what it was before must stay
         texts = {c.id: c.source for c in code if c.id in {cell.id, *_cells_of(finding)} and c.id is not None}

@@ -82,7 +82,7 @@ def test_pieces_are_about_the_median_within_bounds():
 def test_a_piece_is_at_most_half_of_what_a_thread_has_to_do():
     one = sizes(*[90 * MiB] * 19, 1000 * MiB)
     assert fixes.pieces(one, ratio=4.0, nthreads=1) == {19: 12}
-    assert fixes.pieces(one, ratio=4.0, nthreads=64)[19] == 47  # 21 MiB
+    assert fixes.pieces(one, ratio=4.0, nthreads=64)[19] == 48  # 21 MiB
 
 
 def test_pieces_of_many_partitions_are_known_of_the_largest_alone():

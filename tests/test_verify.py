@@ -152,6 +152,16 @@ def test_the_finding_is_remembered_while_the_cell_runs_and_still_has_it():
     assert treated.before[1].value == 10.0
 
 
+def test_another_cell_may_come_to_suffer_most():
+    """First the cell that made the data is named, then the one that reads it."""
+    ledger = Ledger()
+    alone = change(notebook(), computations=(), groups=())
+    treat(ledger, alone, notebook())
+    after = notebook(n=4, start=T0 + 60, seconds=4.0, orders=cut(), extra=(inserted(),))
+    (treated,) = treat(ledger, after)
+    assert (treated.status, treated.at) == ("resolved", at("c2", 4))
+
+
 def test_a_cell_that_failed_tells_nothing():
     after = notebook(n=4, start=T0 + 60, seconds=1.0, orders=cut(), extra=(inserted(),))
     failed = change(after, code=(after.code[0], change(after.code[1], has_failed=True), *after.code[2:]))
