@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 #: The oldest release whose scheduler state and client hooks we know.
 MINIMUM = (2025, 7)
 
-Found = Literal["not-installed", "not-imported", "too-old", "nothing", "clients"]
+Found = Literal["not-installed", "not-imported", "too-old", "too-new", "nothing", "clients"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +36,20 @@ class Discovery:
     _is_installed: bool | None = field(default=None, init=False)
 
     def look(self) -> Look:
-        """Must not raise for a module that is just being imported by another thread."""
+        """Never raises, also while another thread is just importing distributed."""
+        package = sys.modules.get("distributed")
+        if getattr(getattr(package, "__spec__", None), "_initializing", False):
+            return Look(found="not-imported")
         module = sys.modules.get("distributed.client")
         client_class = getattr(module, "Client", None)
         instances = getattr(client_class, "_instances", None)
         if module is None or client_class is None:
             return Look(found="not-imported" if self._installed() else "not-installed")
-        version = str(getattr(sys.modules.get("distributed"), "__version__", ""))
-        if is_too_old(version) or instances is None:
+        version = str(getattr(package, "__version__", ""))
+        if is_too_old(version):
             return Look(found="too-old", version=version)
+        if instances is None:
+            return Look(found="too-new", version=version)
         clients = tuple(client for client in _members(instances) if _is_users(client))
         if not clients:
             return Look(found="nothing", version=version)

@@ -93,6 +93,8 @@ class Hearer:
     def __init__(self, ip: InteractiveShell, monitor: Monitor) -> None:
         self._ip = ip
         self._monitor = monitor
+        #: The one that loads extensions also runs cells.
+        self._thread = threading.get_ident()
         self._outer: ExecutionInfo | None = None
         self._message: object = None
         self._count: int | None = None
@@ -103,7 +105,7 @@ class Hearer:
     def started(self, info: ExecutionInfo) -> None:
         try:
             # Subshells run code in threads of their own, beside the cell.
-            if threading.current_thread() is not threading.main_thread():
+            if threading.get_ident() != self._thread:
                 return
             message, cell_id = self._parent()
             # A cell may run others inside it (`%run`, `run_cell`): to the reader it is one.

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from .channel import Asked, bare, understand
 
 if TYPE_CHECKING:
+    from ..messages import StatusKind
     from ..report import Report
     from .reply import Plain, Ready
     from .watch import Watch
@@ -188,7 +189,9 @@ class Monitor:
     def _reply(self, asked: Asked) -> Plain:
         ready = self.ready
         if ready is None:
-            reply = bare("no-client", "The doctor has just woken up in this kernel.", session=self.session)
+            # The first question has only just woken the thread.
+            kind: StatusKind = "connecting" if "distributed.client" in sys.modules else "no-distributed"
+            reply = bare(kind, "The doctor is waking up in this kernel.", session=self.session)
             if self.off is not None:
                 reply["status"] = {"kind": "off", "message": self.off}
             reply["left_out"] = list(asked.notes)

@@ -323,6 +323,12 @@ class Watch:
                 message=f"This kernel has distributed {look.version[:40]}; the doctor understands "
                 f'{MINIMUM[0]}.{MINIMUM[1]} and newer: `%pip install --upgrade "dask[distributed]"`.',
             )
+        if look.found == "too-new":
+            return Status(
+                kind="old-distributed",
+                message=f"The doctor does not know its way in distributed {look.version[:40]}: "
+                "`%pip install --upgrade jupyter-dask-doctor`.",
+            )
         if feed is None:
             if self._followed is not None:
                 return Status(

@@ -50,20 +50,24 @@ def test_distributed_is_missing(start_kernel, tmp_path):
     assert "not installed" in kernel.run("%dask_doctor").text
 
 
-def test_distributed_is_too_old(start_kernel, tmp_path):
-    # Not a real old release but as much of one as is looked at.
+@pytest.mark.parametrize(
+    ("version", "instances", "said"),
+    [("2024.2.0", "_instances", "2025.7"), ("2099.1.0", "_others", "--upgrade jupyter-dask-doctor")],
+)
+def test_distributed_is_too_old_or_too_new(start_kernel, tmp_path, version, instances, said):
+    # Not a real release but as much of one as is looked at.
     package = tmp_path / "distributed"
     package.mkdir()
-    (package / "__init__.py").write_text("__version__ = '2024.2.0'\nfrom .client import Client\n")
+    (package / "__init__.py").write_text(f"__version__ = {version!r}\nfrom .client import Client\n")
     (package / "client.py").write_text(
-        "import weakref\nclass Client:\n    _instances = weakref.WeakSet()\n"
-        "    def __init__(self): Client._instances.add(self)\n"
+        f"import weakref\nclass Client:\n    {instances} = weakref.WeakSet()\n"
+        f"    def __init__(self): Client.{instances}.add(self)\n"
     )
     kernel = start_kernel(env={"PYTHONPATH": f"{tmp_path}:{_root()}"})
     assert kernel.run("from distributed import Client; client = Client()").status == "ok"
     reply = kernel.ask_until(lambda reply: reply["status"]["kind"] == "old-distributed")
-    assert "2024.2.0" in reply["status"]["message"]
-    assert "2025.7" in reply["status"]["message"]
+    assert version in reply["status"]["message"]
+    assert said in reply["status"]["message"]
     assert kernel.value("[f.text for f in __import__('jupyter_dask_doctor.kernel.extension').kernel.extension"
                         ".monitor().faults]") == []  # fmt: skip
 
