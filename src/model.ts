@@ -67,10 +67,10 @@ export class DoctorModel implements IDoctor, IDisposable {
     this._service = options.service;
     this._quietMs = options.quietMs ?? QUIET_MS;
     this._loader = new Loader(() => this._onLoaded());
-    this._sendCells = new Debouncer(
-      () => this._tellCells(),
-      options.cellsMs ?? CELLS_DEBOUNCE_MS
-    );
+    this._sendCells = new Debouncer(() => {
+      this._tellCells();
+      this._emit();
+    }, options.cellsMs ?? CELLS_DEBOUNCE_MS);
     this._service.heard.connect(this._onHeard, this);
     this._service.asked.connect(this._tellCells, this);
     this._service.linkChanged.connect(this._onLink, this);
@@ -296,9 +296,9 @@ export class DoctorModel implements IDoctor, IDisposable {
   }
 
   private _onContent(): void {
+    // Nothing at each keystroke: typing must stay as quick as it was.
     if (this._isActive) {
       void this._sendCells.invoke().catch(() => undefined);
-      this._emit();
     }
   }
 

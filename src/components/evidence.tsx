@@ -3,6 +3,7 @@ import React, { useEffect, useRef, useState } from 'react';
 
 import type { Chart, Evidence } from '../_schema';
 import { cut, estimated, quantity } from '../format';
+import { Prose } from './text';
 import { useTools } from './tools';
 import type { IDrawn } from './tools';
 
@@ -30,7 +31,10 @@ export function EvidenceTable(props: {
         {props.evidence.map((each, i) => (
           <tr key={i}>
             <th scope="row">{cut(each.label, 120)}</th>
-            <td colSpan={hasLimits && each.unit === 'text' ? 2 : 1}>
+            <td
+              className={each.unit === 'text' ? 'jp-mod-text' : ''}
+              colSpan={hasLimits && each.unit === 'text' ? 2 : 1}
+            >
               {estimated(quantity(each.value, each.unit), each.is_estimated)}
             </td>
             {hasLimits && each.unit !== 'text' && (
@@ -126,11 +130,13 @@ export function Figure(props: {
 
   return (
     <figure className={`jp-DaskDoctorPanel-figure jp-mod-${state}`}>
-      <figcaption>{cut(chart.title, 200)}</figcaption>
+      <figcaption>
+        <Prose text={chart.title} />
+      </figcaption>
       <div
         ref={node}
         role="img"
-        aria-label={cut(chart.title, 200)}
+        aria-label={cut(chart.title.replace(/`/g, ''), 200)}
         hidden={state === 'failed'}
       />
       {state === 'drawing' && (

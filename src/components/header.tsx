@@ -90,7 +90,7 @@ export function Header(props: {
   const words = reason(state, trans);
   const name = state.notebook ?? trans.__('No notebook');
   return (
-    <header className="jp-DaskDoctorPanel-header">
+    <div className="jp-DaskDoctorPanel-header">
       <div className="jp-DaskDoctorPanel-who">
         <span
           className={`jp-DaskDoctorPanel-dot jp-mod-${state.pulse}`}
@@ -139,6 +139,6 @@ export function Header(props: {
           <span className="jp-DaskDoctorPanel-reason">{words}</span>
         )}
       </div>
-    </header>
+    </div>
   );
 }

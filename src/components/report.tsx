@@ -2,7 +2,7 @@
 import React, { useRef, useState } from 'react';
 
 import type { Finding, Report, Treated } from '../_schema';
-import { comparison, count, seconds, tally } from '../format';
+import { compared, count, seconds, tally } from '../format';
 import type { IState } from '../tokens';
 import { FindingView } from './finding';
 import { Guard } from './guard';
@@ -82,27 +82,31 @@ export function TreatedView(props: {
   const words = {
     resolved: trans.__('resolved'),
     better: trans.__('better'),
-    'no-change': trans.__('no change: take it back?'),
-    worse: trans.__('worse: take it back?')
+    'no-change': trans.__('no change – take it back?'),
+    worse: trans.__('worse – take it back?')
   }[treated.status];
-  const measured = comparison(treated.before, treated.after);
+  const isGood = treated.status === 'resolved' || treated.status === 'better';
   return (
     <li
       className={`jp-DaskDoctorPanel-card jp-DaskDoctorPanel-treated jp-mod-${treated.status}`}
     >
       <div className="jp-DaskDoctorPanel-cardTop">
         <span className="jp-DaskDoctorPanel-severity">
-          {(treated.status === 'resolved' || treated.status === 'better') && (
-            <Picture icon={goodIcon} />
-          )}
-          {trans.__('Treated')}
+          {isGood && <Picture icon={goodIcon} />}
+          {trans.__('Treated: %1', words)}
         </span>
         <CellButton at={treated.at} counts={counts} goTo={goTo} />
       </div>
-      <p className="jp-DaskDoctorPanel-result">
-        {measured !== '' && `${measured}: `}
-        <strong>{words}</strong>
-      </p>
+      <dl className="jp-DaskDoctorPanel-measures">
+        {compared(treated.before, treated.after).map((measure, i) => (
+          <div key={i}>
+            <dt>{measure.label}</dt>
+            <dd>
+              {measure.before} → <strong>{measure.after}</strong>
+            </dd>
+          </div>
+        ))}
+      </dl>
       <p className="jp-DaskDoctorPanel-muted">
         <Prose text={treated.message} />
       </p>
