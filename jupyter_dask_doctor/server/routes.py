@@ -68,9 +68,7 @@ class DoctorHandler(APIHandler):
             yield
         except web.HTTPError:
             raise
-        except LookupError as error:
-            raise Refusal(404, error.args[0] if error.args else error) from error
-        except (ValueError, TypeError, msgspec.DecodeError) as error:
+        except (ValueError, msgspec.DecodeError) as error:
             raise Refusal(400, error) from error
         except asyncio.TimeoutError as error:
             raise Refusal(503, "This took too long; try again.") from error
@@ -159,9 +157,9 @@ def _rules() -> tuple[RuleInfo, ...]:
 def _manual(rule_id: str) -> Manual:
     titles = {rule.id: rule.title for rule in _rules()}
     if not titles:
-        raise LookupError("The manual needs Dask beside the Jupyter server: run `pip install dask` there.")
+        raise Refusal(404, "The manual needs Dask beside the Jupyter server: run `pip install dask` there.")
     if rule_id not in titles:
-        raise LookupError(f"There is no rule called {rule_id}.")
+        raise Refusal(404, f"There is no rule called {rule_id}.")
     from .. import runner
 
     return Manual(id=rule_id, title=titles[rule_id], text=runner.explain(rule_id))
@@ -175,18 +173,18 @@ def _item(draw: Draw) -> dict[str, object]:
 
 @lru_cache(maxsize=len(BOKEH_FILES))
 def _bokeh_file(version: str, name: str) -> tuple[bytes, bytes]:
-    """A script, plain and zipped. Raises LookupError."""
+    """A script, plain and zipped. Raises Refusal."""
     import bokeh
     from bokeh.util.paths import bokehjs_path
 
     if version != bokeh.__version__:
-        raise LookupError(f"The server has BokehJS {bokeh.__version__}, not {version}: reload the page.")
+        raise Refusal(404, f"The server has BokehJS {bokeh.__version__}, not {version}: reload the page.")
     if name not in BOKEH_FILES:
-        raise LookupError(f"There is no {name}.")
+        raise Refusal(404, f"There is no {name}.")
     try:
         script = (Path(bokehjs_path()) / "js" / name).read_bytes()
     except FileNotFoundError as error:
-        raise LookupError(f"This Bokeh has no {name}.") from error
+        raise Refusal(404, f"This Bokeh has no {name}.") from error
     return script, gzip.compress(script, 6, mtime=0)
 
 

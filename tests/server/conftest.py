@@ -11,6 +11,7 @@ import pytest
 
 import jupyter_dask_doctor
 from jupyter_dask_doctor.messages import Trouble, Update
+from jupyter_dask_doctor.server import puller as pulling
 
 ROOT = Path(jupyter_dask_doctor.__file__).parents[1]
 
@@ -159,6 +160,13 @@ def kernels(jp_serverapp, jp_kernel_dir, jp_asyncio_loop):
     yield start
     for kernel in started:
         kernel.close()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """The same at a quicker pace, so that the tests take less time."""
+    monkeypatch.setattr(pulling, "PACE", 0.2)
+    monkeypatch.setattr(pulling, "SLOW_PACE", 0.2)
 
 
 @pytest.fixture

@@ -15,13 +15,6 @@ def cell(source, id="a"):
     return CellText(id=id, source=source)
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """The same at a quicker pace, so that the tests take less time."""
-    monkeypatch.setattr(pulling, "PACE", 0.2)
-    monkeypatch.setattr(pulling, "SLOW_PACE", 0.2)
-
-
 async def test_a_kernel_without_us_says_so(kernels, watch):
     kernel = await kernels()
     trouble = await watch(kernel).trouble("no-doctor")
