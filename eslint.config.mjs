@@ -103,6 +103,7 @@ export default tseslint.config(
   {
     files: [
       'src/model.ts',
+      'src/followed.ts',
       'src/loader.ts',
       'src/notebook.ts',
       'src/edits.ts',
@@ -110,7 +111,9 @@ export default tseslint.config(
       'src/puller.ts',
       'src/request.ts',
       'src/format.ts',
-      'src/markdown.ts'
+      'src/markdown.ts',
+      'src/told.ts',
+      'src/tokens.ts'
     ],
     rules: {
       'no-restricted-imports': forbid(

@@ -1,12 +1,12 @@
 /** From the notebook that is followed to its report, or to the reason why there is none. */
 import type { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
-import type { Kernel } from '@jupyterlab/services';
 import type { IDisposable } from '@lumino/disposable';
 import { Debouncer } from '@lumino/polling';
 import { Signal } from '@lumino/signaling';
 import type { ISignal } from '@lumino/signaling';
 
 import type { Finding, Fix, Reply, Trouble, Update } from './_schema';
+import { Followed } from './followed';
 import { Loader } from './loader';
 import {
   applyFix,
@@ -18,8 +18,9 @@ import {
   offerCell,
   setIgnored
 } from './notebook';
-import { merge } from './service';
+import { merge } from './told';
 import type { Service } from './service';
+import { FROM_STATUS, FROM_TROUBLE, STILL_SHOWN } from './phases';
 import { fixKey } from './tokens';
 import type { IDoctor, IState, Outcome, Phase, Pulse } from './tokens';
 
@@ -27,43 +28,8 @@ import type { IDoctor, IState, Outcome, Phase, Pulse } from './tokens';
 const QUIET_MS = 5000;
 const CELLS_DEBOUNCE_MS = 1000;
 
-const FROM_STATUS: Record<Reply['status']['kind'], Phase> = {
-  'no-distributed': 'no-distributed',
-  'old-distributed': 'old-distributed',
-  'no-client': 'no-client',
-  connecting: 'connecting',
-  live: 'live',
-  limited: 'live',
-  lost: 'lost',
-  off: 'off'
-};
-
-const FROM_TROUBLE: Record<Trouble['kind'], Phase> = {
-  'no-kernel': 'no-kernel',
-  'not-python': 'not-python',
-  'no-doctor': 'not-loaded',
-  'not-answering': 'not-answering',
-  restarting: 'restarting',
-  'old-kernel-side': 'old-kernel-side',
-  'new-kernel-side': 'new-kernel-side',
-  'bad-message': 'bad-message',
-  gateway: 'starting'
-};
-
-/** Phases in which what was last heard still deserves to be shown. */
-const STILL_SHOWN: readonly Phase[] = [
-  'live',
-  'connecting',
-  'lost',
-  'not-answering',
-  'bad-message',
-  'no-server',
-  'restarting'
-];
-
 export class DoctorModel implements IDoctor, IDisposable {
   constructor(options: DoctorModel.IOptions) {
-    this._tracker = options.tracker;
     this._service = options.service;
     this._quietMs = options.quietMs ?? QUIET_MS;
     this._loader = new Loader(() => this._onLoaded());
@@ -74,8 +40,12 @@ export class DoctorModel implements IDoctor, IDisposable {
     this._service.heard.connect(this._onHeard, this);
     this._service.asked.connect(this._tellCells, this);
     this._service.linkChanged.connect(this._onLink, this);
-    this._tracker.currentChanged.connect(this._onCurrent, this);
-    this._onCurrent();
+    this._followed = new Followed(options.tracker);
+    this._followed.changed.connect(this._restart, this);
+    this._followed.renamed.connect(this._emit, this);
+    this._followed.statusChanged.connect(this._onStatus, this);
+    this._followed.contentChanged.connect(this._onContent, this);
+    this._restart();
   }
 
   get changed(): ISignal<this, void> {
@@ -88,7 +58,7 @@ export class DoctorModel implements IDoctor, IDisposable {
   }
 
   get panel(): NotebookPanel | null {
-    return this._panel;
+    return this._followed.panel;
   }
 
   get isDisposed(): boolean {
@@ -96,14 +66,14 @@ export class DoctorModel implements IDoctor, IDisposable {
   }
 
   get state(): IState {
-    const panel = this._panel;
+    const { panel } = this;
     const isShown = STILL_SHOWN.includes(this._phase);
     return {
       phase: this._phase,
       message: this._message,
       notebook: panel ? panel.title.label : null,
       counts: panel ? executionCounts(panel) : new Map(),
-      isPinned: this._isPinned,
+      isPinned: this.isPinned,
       isPaused: this._isPaused,
       isReadOnly: panel ? isReadOnly(panel) : false,
       pulse: this._pulse(),
@@ -139,11 +109,10 @@ export class DoctorModel implements IDoctor, IDisposable {
 
   /** Stay with this notebook when another one becomes active. */
   get isPinned(): boolean {
-    return this._isPinned;
+    return this._followed.isPinned;
   }
   set isPinned(value: boolean) {
-    this._isPinned = value && this._panel !== null;
-    this._onCurrent();
+    this._followed.isPinned = value;
     this._emit();
   }
 
@@ -152,7 +121,8 @@ export class DoctorModel implements IDoctor, IDisposable {
       return;
     }
     this._isDisposed = true;
-    this._attach(null);
+    this._service.follow(null);
+    this._followed.dispose();
     clearTimeout(this._quietTimer);
     this._sendCells.dispose();
     Signal.clearData(this);
@@ -166,7 +136,7 @@ export class DoctorModel implements IDoctor, IDisposable {
   }
 
   async apply(finding: Finding, fix: Fix, run: boolean): Promise<Outcome> {
-    const panel = this._panel;
+    const { panel } = this;
     const outcome: Outcome = panel
       ? await applyFix(panel, fix, run)
       : { kind: 'refused', refusal: { kind: 'no-notebook' } };
@@ -176,70 +146,32 @@ export class DoctorModel implements IDoctor, IDisposable {
   }
 
   async goTo(cellId: string): Promise<boolean> {
-    return this._panel ? goToCell(this._panel, cellId) : false;
+    return this.panel ? goToCell(this.panel, cellId) : false;
   }
 
   async offer(source: string): Promise<void> {
-    if (this._panel) {
-      await offerCell(this._panel, source);
+    if (this.panel) {
+      await offerCell(this.panel, source);
     }
   }
 
   ignore(findingId: string, value: boolean): void {
-    if (!this._panel) {
+    if (!this.panel) {
       return;
     }
     const others = this._ignored().filter(id => id !== findingId);
     const ignored = value ? [...others, findingId] : others;
-    if (isReadOnly(this._panel)) {
-      this._ignoredHere.set(this._panel, ignored);
+    if (isReadOnly(this.panel)) {
+      this._ignoredHere.set(this.panel, ignored);
     } else {
-      setIgnored(this._panel, ignored);
+      setIgnored(this.panel, ignored);
     }
     this._emit();
   }
 
   private _ignored(): string[] {
-    const panel = this._panel as NotebookPanel;
+    const panel = this.panel as NotebookPanel;
     return this._ignoredHere.get(panel) ?? ignoredIn(panel);
-  }
-
-  private _onCurrent(): void {
-    if (this._isPinned && this._panel && !this._panel.isDisposed) {
-      return;
-    }
-    this._isPinned = false;
-    this._attach(this._tracker.currentWidget);
-  }
-
-  private _attach(panel: NotebookPanel | null): void {
-    if (panel === this._panel) {
-      return;
-    }
-    const old = this._panel;
-    if (old) {
-      old.disposed.disconnect(this._onPanelDisposed, this);
-      old.title.changed.disconnect(this._emit, this);
-      old.context.sessionContext.kernelChanged.disconnect(this._restart, this);
-      old.context.sessionContext.statusChanged.disconnect(this._onStatus, this);
-      old.content.modelContentChanged.disconnect(this._onContent, this);
-    }
-    this._panel = panel;
-    if (panel) {
-      panel.disposed.connect(this._onPanelDisposed, this);
-      panel.title.changed.connect(this._emit, this);
-      const session = panel.context.sessionContext;
-      session.kernelChanged.connect(this._restart, this);
-      session.statusChanged.connect(this._onStatus, this);
-      panel.content.modelContentChanged.connect(this._onContent, this);
-    }
-    this._restart();
-  }
-
-  private _onPanelDisposed(): void {
-    this._isPinned = false;
-    const current = this._tracker.currentWidget;
-    this._attach(current && !current.isDisposed ? current : null);
   }
 
   /** Another notebook or another kernel: nothing that was known counts. */
@@ -249,17 +181,17 @@ export class DoctorModel implements IDoctor, IDisposable {
     this._isQuiet = false;
     this._message = '';
     this._outcomes = new Map();
-    this._phase = this._panel
-      ? this._kernel
+    this._phase = this.panel
+      ? this._followed.kernel
         ? 'starting'
         : 'no-kernel'
       : 'no-notebook';
     this._follow(0);
     this._emit();
-    const kernel = this._kernel;
+    const kernel = this._followed.kernel;
     void kernel?.spec.then(spec => {
       if (
-        kernel === this._kernel &&
+        kernel === this._followed.kernel &&
         spec &&
         spec.language.toLowerCase() !== 'python'
       ) {
@@ -269,22 +201,18 @@ export class DoctorModel implements IDoctor, IDisposable {
     });
   }
 
-  private get _kernel(): Kernel.IKernelConnection | null {
-    return this._panel?.context.sessionContext.session?.kernel ?? null;
-  }
-
   private _follow(since = this._told?.rev ?? 0): void {
     const wanted = this._isActive && !this._isPaused && !this._isDisposed;
     clearTimeout(this._quietTimer);
     this._isQuiet = false;
     this._service.follow(
-      wanted && this._phase !== 'not-python' ? this._kernel : null,
+      wanted && this._phase !== 'not-python' ? this._followed.kernel : null,
       since
     );
   }
 
   private _onStatus(): void {
-    const status = this._panel?.context.sessionContext.kernelDisplayStatus;
+    const status = this._followed.status;
     if (status === 'restarting' || status === 'autorestarting') {
       this._loader.forget();
       this._set('restarting', '');
@@ -303,8 +231,8 @@ export class DoctorModel implements IDoctor, IDisposable {
   }
 
   private _tellCells(): void {
-    if (this._panel && this._isActive && !this._isPaused) {
-      this._service.sendCells(cellTexts(this._panel));
+    if (this.panel && this._isActive && !this._isPaused) {
+      this._service.sendCells(cellTexts(this.panel));
     }
   }
 
@@ -370,14 +298,14 @@ export class DoctorModel implements IDoctor, IDisposable {
   }
 
   private async _load(): Promise<void> {
-    const kernel = this._kernel;
+    const kernel = this._followed.kernel;
     // Never send our line to a kernel that speaks another language.
     const spec = await kernel?.spec;
     const isPython = spec?.language.toLowerCase() === 'python';
     if (
       kernel &&
       isPython &&
-      kernel === this._kernel &&
+      kernel === this._followed.kernel &&
       this._phase === 'not-loaded' &&
       this._loader.load(kernel)
     ) {
@@ -414,7 +342,7 @@ export class DoctorModel implements IDoctor, IDisposable {
     }
   }
 
-  private readonly _tracker: INotebookTracker;
+  private readonly _followed: Followed;
   private readonly _service: Service;
   private readonly _loader: Loader;
   private readonly _sendCells: Debouncer;
@@ -424,7 +352,6 @@ export class DoctorModel implements IDoctor, IDisposable {
   private readonly _alarms = new Set<string>();
   /** Of notebooks that cannot be written. */
   private readonly _ignoredHere = new WeakMap<NotebookPanel, string[]>();
-  private _panel: NotebookPanel | null = null;
   private _phase: Phase = 'no-notebook';
   private _message = '';
   private _told: Reply | null = null;
@@ -434,7 +361,6 @@ export class DoctorModel implements IDoctor, IDisposable {
   private _isQuiet = false;
   private _isActive = false;
   private _isPaused = false;
-  private _isPinned = false;
   private _isDisposed = false;
 }
 
