@@ -209,7 +209,7 @@ def rechunk(c: Collection, target: int) -> str:
     if not is_name(c.name) or c.kind != "array":
         return ""
     tail = ".persist()" if c.is_persisted else ""
-    limit = max(1, target // MiB) * MiB
+    limit = target // MiB * MiB or max(1, target)
     return f'{c.name} = {c.name}.rechunk("auto", block_size_limit={limit:_}){tail}  # {words.nbytes(limit)}'
 
 

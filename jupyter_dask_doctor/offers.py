@@ -12,6 +12,8 @@ from .words import GiB
 
 #: From here on a partition counts as larger than its neighbours.
 UNEVEN = 4.0
+#: Memory in use over the bytes of the partitions in work from which the work itself is what needs it.
+AMPLIFIED = 20
 
 
 def cut(
@@ -130,6 +132,38 @@ def glue(
     size = f", about {words.nbytes(held / n)} each" if held else ""
     expect = f"{c.npartitions:,} → {n:,} {noun}{size}; tasks shrink by about {words.times(c.npartitions / n)}"
     return _rebound(c, text, title, expect, cluster=cluster, load=load, code=code, ailing=ailing)
+
+
+def relieve(
+    c: Collection,
+    *,
+    peak: int | None,
+    worker: Worker,
+    cluster: Cluster,
+    load: Sequence[Load],
+    code: Sequence[Cell],
+    ailing: Location | None,
+) -> tuple[Fix, ...]:
+    """Partitions so small that those in work at once stay below the target mark of `worker`.
+
+    `peak`: its highest memory while it worked on this collection. Partitions that are small in themselves are
+    only cut further when the memory in use was many times theirs: then the work on one is what fills it.
+    """
+    largest = c.largest.nbytes if c.largest else 0
+    room = cluster.memory_target * (worker.memory_limit or 0)
+    threads = max(1, min(worker.nthreads, c.npartitions or 1))
+    if largest <= 0 or room <= 0:
+        return ()
+    parts = max(2, math.ceil((peak or 0) / room))
+    target = min(fixes.TARGET, int(room / (3 * threads)), largest // parts)
+    if target < fixes.SMALLEST:
+        if (peak or 0) >= AMPLIFIED * threads * largest:
+            target = largest // parts
+        elif largest > fixes.SMALLEST:
+            target = fixes.SMALLEST
+        else:
+            return ()
+    return cut(c, target, cluster=cluster, load=load, code=code, ailing=ailing)
 
 
 def more_room(workers: Sequence[Worker], cluster: Cluster) -> tuple[Fix, ...]:

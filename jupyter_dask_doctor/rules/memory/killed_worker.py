@@ -26,7 +26,8 @@ After `client.restart()`, `cluster.scale()` or closing the cluster; when the cel
 nothing died.
 
 ## Fix safety
-Needs review: another number of partitions. Settings of the cluster are shown, not inserted.
+Needs review: another number of partitions; a function that works on a whole partition or chunk, as in
+`map_blocks`, sees smaller ones. Settings of the cluster are shown, not inserted.
 
 ## References
 https://distributed.dask.org/en/stable/killed.html
@@ -40,7 +41,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import fixes, offers, runs, words
+from ... import offers, runs, words
 from ...report import Evidence, Finding, Fix, Measure, Severity
 from ...snapshot import (
     Cell,
@@ -61,8 +62,6 @@ from ..registry import rule
 class Thresholds:
     #: Workers that vanished without a known reason while they ran the same tasks, to be critical.
     vanished: int = 2
-    #: Partitions that each thread of a worker holds at once: the partition, a copy, the result.
-    copies: int = 3
 
 
 def _measure(
@@ -116,7 +115,7 @@ def killed_worker(
         places = [f.at for f in reversed(ends)] + [x.at for x in reversed(own)]
         at = next((place for place in places if place is not None), None)
         output = _output(prefix, groups)
-        offered = _fixes(at, workers, cluster, limit, computations, collections, load, code)
+        offered = _fixes(at, workers, cluster, computations, collections, load, code)
         yield _finding(prefix, severity, own, for_memory, ends, output, at, offered)
 
 
@@ -191,7 +190,6 @@ def _fixes(
     at: Location | None,
     workers: tuple[Worker, ...],
     cluster: Cluster,
-    limit: Thresholds,
     computations: tuple[Computation, ...],
     collections: tuple[Collection, ...],
     load: tuple[Load, ...],
@@ -200,12 +198,16 @@ def _fixes(
     own = runs.of_cell(computations, at)
     read = [c for one in own for c in runs.read_by(one, collections, code) if c.largest is not None]
     found: tuple[Fix, ...] = ()
-    room = [(w.memory_limit, w.nthreads) for w in workers if w.memory_limit]
-    if read and room:
-        upstream = max(read, key=lambda c: c.largest.nbytes if c.largest else 0)
-        largest = upstream.largest.nbytes if upstream.largest else 0
-        allowed, threads = min(room)
-        fits = int(cluster.memory_target * allowed / (limit.copies * max(1, threads)))
-        target = max(fixes.SMALLEST, min(fixes.TARGET, fits, largest // 2))
-        found = offers.cut(upstream, target, cluster=cluster, load=load, code=code, ailing=at)
+    tightest = min((w for w in workers if w.memory_limit), key=lambda w: w.memory_limit or 0, default=None)
+    if read and tightest is not None:
+        found = offers.relieve(
+            max(read, key=lambda c: c.largest.nbytes if c.largest else 0),
+            # It held all that it could
+            peak=tightest.memory_limit,
+            worker=tightest,
+            cluster=cluster,
+            load=load,
+            code=code,
+            ailing=at,
+        )
     return (*found, *offers.more_room(workers, cluster))

@@ -26,7 +26,8 @@ one partition or the size of all partitions explains it, `partition-skew` or `ov
 instead, with these numbers.
 
 ## Fix safety
-Needs review: another number of partitions. Settings of the cluster are shown, not inserted.
+Needs review: another number of partitions; a function that works on a whole partition or chunk, as in
+`map_blocks`, sees smaller ones. Settings of the cluster are shown, not inserted.
 
 ## References
 https://distributed.dask.org/en/stable/worker-memory.html
@@ -41,7 +42,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import fixes, offers, runs, words
+from ... import offers, runs, words
 from ...report import Chart, Evidence, Finding, Fix, Limit, Measure, Series, Severity
 from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location, MemorySample, Worker
 from ..registry import rule
@@ -259,13 +260,10 @@ def _fixes(
     read = [c for computation in own for c in runs.read_by(computation, collections, code)]
     read.sort(key=lambda c: -(c.largest.nbytes if c.largest else 0))
     found: tuple[Fix, ...] = ()
-    if read and read[0].largest is not None:
-        # Halve what is in work at once, or more where the peak was far above the mark where workers spill
-        allowed = worst.worker.memory_limit or 1
-        parts = max(2.0, worst.peak / (cluster.memory_spill * allowed))
-        target = int(read[0].largest.nbytes / parts) + 1
-        if target >= fixes.SMALLEST:
-            found = offers.cut(read[0], target, cluster=cluster, load=load, code=code, ailing=at)
+    if read:
+        found = offers.relieve(
+            read[0], peak=worst.peak, worker=worst.worker, cluster=cluster, load=load, code=code, ailing=at
+        )
     return (*found, *offers.more_room(workers, cluster))
 
 

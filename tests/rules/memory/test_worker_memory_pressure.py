@@ -3,6 +3,7 @@
 import pytest
 
 from jupyter_dask_doctor.rules.memory import worker_memory_pressure
+from jupyter_dask_doctor.snapshot import Size
 from tests.healthy import (
     MiB,
     apply,
@@ -101,7 +102,7 @@ def test_fix_cuts_what_the_cell_reads_and_shows_the_cluster():
     facts = sick(collections=(big,), computations=(change(RAN, reused=(big.group,)),))
     (finding,) = run(worker_memory_pressure, facts)
     insert, advice = finding.fixes
-    assert apply(insert, facts.code)[1] == "df = df.repartition(npartitions=20).persist()"
+    assert apply(insert, facts.code)[1] == "df = df.repartition(npartitions=60).persist()"
     assert advice.applicability == "display-only"
 
 
@@ -112,3 +113,23 @@ def test_measures_the_peak_of_the_last_run():
     )
     assert [m.label for m in measured] == ["peak memory of a worker", "paused workers"]
     assert measured[1].value == 3.0
+
+
+def points(nbytes=52_800):
+    """A little array whose chunks the cell turns into large tables."""
+    size = Size(nbytes=nbytes, known="measured")
+    return collection(name="points", kind="array", npartitions=8, sizes=None, is_persisted=False, group=None,
+                      names=("random-1",), nbytes=Size(nbytes=8 * nbytes, known="measured"), largest=size)  # fmt: skip
+
+
+def test_small_chunks_are_cut_only_when_the_work_on_them_is_what_needs_memory():
+    cells = code("points = make()", "points.map_blocks(spacing).mean().compute()")
+    facts = sick(collections=(points(),), code=cells)
+    (finding,) = run(worker_memory_pressure, facts)
+    assert finding.fixes[0].code.startswith('points = points.rechunk("auto", block_size_limit=26_400)')
+    assert finding.fixes[0].edits[0].cell_id == "c1"
+    (finding,) = run(worker_memory_pressure, sick(collections=(points(200 * MiB),), code=cells))
+    assert "block_size_limit=104_857_600" in finding.fixes[0].code
+    unrelated = code("points = make()", "other.compute()")
+    (finding,) = run(worker_memory_pressure, sick(collections=(points(),), code=unrelated))
+    assert finding.fixes[0].applicability == "display-only"
