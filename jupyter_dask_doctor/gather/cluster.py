@@ -28,7 +28,7 @@ from ..snapshot import (
 )
 from .code import CellLog
 from .connection import Connection, Refused
-from .scheduler_plugin import SEND_RECORDS, SEND_ROWS
+from .scheduler_graphs import SEND_RECORDS, SEND_ROWS
 from .scheduler_view import MAX_NAME
 from .submissions import Submissions
 from .tasks import Tasks

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from typing import Any
 
-from . import scheduler_plugin, scheduler_view
+from . import scheduler_graphs, scheduler_losses, scheduler_plugin, scheduler_view
 from .scheduler_plugin import HANDLER, VERSION, DoctorPlugin
 
 _pickling = threading.Lock()
@@ -26,7 +26,8 @@ def plugin_bytes() -> bytes:
 
     with _pickling:
         known = cloudpickle.list_registry_pickle_by_value()
-        modules = [m for m in (scheduler_plugin, scheduler_view) if m.__name__ not in known]
+        ours = (scheduler_plugin, scheduler_graphs, scheduler_losses, scheduler_view)
+        modules = [module for module in ours if module.__name__ not in known]
         for module in modules:
             cloudpickle.register_pickle_by_value(module)
         try:
