@@ -75,6 +75,11 @@ export default tseslint.config(
     rules: { '@typescript-eslint/no-require-imports': 'off' }
   },
   {
+    // What runs inside the page reaches for `window.jupyterapp`, which has no types there.
+    files: ['ui-tests/**'],
+    rules: { '@typescript-eslint/no-explicit-any': 'off' }
+  },
+  {
     files: ['src/__tests__/**'],
     rules: {
       'jupyter/require-disposable-ownership': 'off',
