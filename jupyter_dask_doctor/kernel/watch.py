@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -19,8 +20,9 @@ from ..gather.code import CellLog
 from ..messages import CellText, ClientInfo, Status, StatusKind
 from ..report import Report
 from ..snapshot import Collection, Gap, Snapshot
-from .discovery import MINIMUM, Discovery, Look
+from .discovery import Discovery, Look
 from .reply import Composer, Ready
+from .words import describe, held_up, sentence
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -45,14 +47,14 @@ MAX_FEEDS = 8
 class _Pace:
     """Spaces out a piece of work so that it takes no more than a share of a core."""
 
-    ready_at: float = 0.0
+    done_at: float = float("-inf")
+    seconds: float = 0.0
 
-    def done(self, seconds: float, share: float) -> None:
-        self.ready_at = time.monotonic() + seconds / share
+    def done(self, seconds: float) -> None:
+        self.done_at, self.seconds = time.monotonic(), seconds
 
-    @property
-    def is_due(self) -> bool:
-        return time.monotonic() >= self.ready_at
+    def is_due(self, share: float) -> bool:
+        return time.monotonic() >= self.done_at + self.seconds / share
 
 
 class Watch:
@@ -76,6 +78,7 @@ class Watch:
         self._feeds: dict[str, Feed] = {}
         self.clients: tuple[ClientInfo, ...] = ()
         self._first_seen: dict[str, int] = {}
+        self._numbers = itertools.count()
         #: The id of the client that is followed, or was last; with its scheduler's it names one series.
         self._followed: str | None = None
         self._scheduler_id: str | None = None
@@ -127,11 +130,7 @@ class Watch:
         feed = await self._follow(look)
         is_fresh = self._finish_pull()
         is_busy = self._is_busy()
-        if feed is not None:
-            self._begin_pull(feed, BUSY if is_busy else SEEN if is_watched else QUIET)
-        else:
-            self._release(all_of_them=True)
-        self.status = self._say(look, feed)
+        self.status = sentence(look, feed, had_client=self._followed is not None)
         if feed is not None:
             self._scheduler_id = feed.scheduler_id
         if feed is not None and feed.state in ("live", "limited"):
@@ -140,6 +139,10 @@ class Watch:
             self._release()
         if is_fresh or feed is None:
             self.n_done += 1
+        if feed is not None:
+            self._begin_pull(feed, BUSY if is_busy else SEEN if is_watched else QUIET)
+        else:
+            self._release(all_of_them=True)
         state = (self.status, self.clients, self.cells.running, self._n_judged, self._followed)
         if state == self._published:
             return None
@@ -173,22 +176,14 @@ class Watch:
 
     async def _follow(self, look: Look) -> Feed | None:
         clients = {client.id: client for client in look.clients}
-        for client_id in clients:
-            self._first_seen.setdefault(client_id, len(self._first_seen))
+        # In the order in which they were first seen; those that are gone are forgotten.
+        new = {client_id: next(self._numbers) for client_id in clients if client_id not in self._first_seen}
+        self._first_seen = {key: n for key, n in self._first_seen.items() if key in clients} | new
         for gone in self._feeds.keys() - clients.keys():
             await self._drop(gone)
         target = self._choose(look)
-        self.clients = tuple(
-            ClientInfo(
-                id=client.id,
-                scheduler_id=_scheduler_id(client),
-                address=_address(client),
-                status=str(client.status),
-                is_default=client is look.default,
-                is_followed=client is target,
-            )
-            for client in sorted(look.clients, key=lambda one: self._first_seen[one.id])
-        )
+        by_age = sorted(look.clients, key=lambda one: self._first_seen[one.id])
+        self.clients = tuple(describe(one, default=look.default, followed=target) for one in by_age)
         if target is None:
             return None
         if target.id != self._followed:
@@ -197,6 +192,7 @@ class Watch:
             self._collections = ()
             self.snapshot = self.report = None
             self._judged = None
+            self._profile_pace, self._judge_pace = _Pace(), _Pace()
             self._pulled_at = float("-inf")
         if target.id not in self._feeds:
             from ..gather.cluster import Feed
@@ -276,12 +272,12 @@ class Watch:
         has_read = self.cells.version != self._judged
         if not is_awaited and not (is_fresh or has_read):
             return
-        if not is_awaited and not self._judge_pace.is_due:
+        if not is_awaited and not self._judge_pace.is_due(share):
             return
         began = time.perf_counter()
         version = self.cells.version
         self._profile(feed, share, is_awaited=is_awaited)
-        notes = (_held_up(lag),) if lag > LAG else ()
+        notes = (held_up(lag),) if lag > LAG else ()
         self.snapshot = doctor.gather(feed, self.cells, {}, collections=self._collections, notes=notes)
         from .. import config, runner
         from ..verify import Ledger
@@ -291,57 +287,19 @@ class Watch:
         self.report = runner.examine(self.snapshot, ledger=self._ledger, settings=config.read())
         self._judged = version
         self._n_judged += 1
-        self._judge_pace.done(time.perf_counter() - began, share)
+        self._judge_pace.done(time.perf_counter() - began)
 
     def _profile(self, feed: Feed, share: float, *, is_awaited: bool) -> None:
         from ..gather.collections import profile
 
-        if not is_awaited and not self._profile_pace.is_due:
+        if not is_awaited and not self._profile_pace.is_due(share):
             return
         began = time.perf_counter()
         namespace = self._namespace()
         self._collections = profile(namespace, sizes=feed.sizes, bound_at=self.cells.bound_at)
-        self._profile_pace.done(time.perf_counter() - began, share)
+        self._profile_pace.done(time.perf_counter() - began)
 
     # Publishing
-
-    def _say(self, look: Look, feed: Feed | None) -> Status:
-        if look.found == "not-installed":
-            return Status(
-                kind="no-distributed",
-                message="Dask's scheduler, `distributed`, is not installed in this kernel's environment: "
-                '`%pip install "dask[distributed]"`.',
-            )
-        if look.found == "not-imported":
-            return Status(
-                kind="no-distributed",
-                message="Nothing in this kernel has used Dask's scheduler yet: make a client, `Client()`.",
-            )
-        if look.found == "too-old":
-            return Status(
-                kind="old-distributed",
-                message=f"This kernel has distributed {look.version[:40]}; the doctor understands "
-                f'{MINIMUM[0]}.{MINIMUM[1]} and newer: `%pip install --upgrade "dask[distributed]"`.',
-            )
-        if look.found == "too-new":
-            return Status(
-                kind="old-distributed",
-                message=f"The doctor does not know its way in distributed {look.version[:40]}: "
-                "`%pip install --upgrade jupyter-dask-doctor`.",
-            )
-        if feed is None:
-            if self._followed is not None:
-                return Status(
-                    kind="lost",
-                    message="The Dask client was closed: what is shown is what was seen last. "
-                    "Make a new one with `Client()` to go on.",
-                )
-            return Status(
-                kind="no-client", message="This kernel has no Dask client yet: make one with `Client()`."
-            )
-        if feed.state == "live" and not feed.reason:
-            return Status(kind="live", message="The scheduler answers.")
-        return Status(kind=feed.state, message=feed.reason or "Connecting to the scheduler.")
 
     def _compose(self) -> Ready:
         return self._composer.compose(
@@ -352,23 +310,3 @@ class Watch:
             running=self.cells.running,
             key=(self._followed, self._scheduler_id),
         )
-
-
-def _held_up(lag: float) -> str:
-    return (
-        f"The kernel's process was held up for {lag:.0f} s by native code that keeps the interpreter's lock: "
-        "what happened meanwhile is known less exactly."
-    )
-
-
-def _scheduler_id(client: Client) -> str | None:
-    identity = getattr(client, "_scheduler_identity", None)
-    value = identity.get("id") if isinstance(identity, dict) else None
-    return value if isinstance(value, str) else None
-
-
-def _address(client: Client) -> str | None:
-    comm = getattr(client, "scheduler_comm", None)
-    scheduler = getattr(client, "scheduler", None)
-    address = getattr(scheduler, "address", None) or getattr(comm, "address", None)
-    return address if isinstance(address, str) else None

@@ -48,10 +48,10 @@ def test_unloading_gives_the_handler_back(kernel):
 def test_answers_while_a_cell_blocks_and_never_flips_the_state(kernel):
     kernel.run("1")
     kernel.statuses()
-    ran = kernel.begin("import time; time.sleep(4)", cell_id="cell-1")
-    time.sleep(0.5)
-    replies = [kernel.ask() for _ in range(5)]
-    assert replies[-1]["running"]["cell_id"] == "cell-1"
+    ran = kernel.begin("import time; time.sleep(8)", cell_id="cell-1")
+    kernel.ask_until(lambda reply: reply["running"] and reply["running"]["cell_id"] == "cell-1", timeout=7)
+    for _ in range(5):
+        kernel.ask()
     seen = kernel.statuses()
     assert ("execute_request", "busy") in seen
     assert ("execute_request", "idle") not in seen, "the cell was over before the test was"
