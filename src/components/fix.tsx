@@ -197,13 +197,18 @@ export function FixView(props: {
   apply: (run: boolean) => void;
   copy: (text: string) => void;
 }): JSX.Element {
-  const { trans } = useTools();
+  const { preview, trans } = useTools();
   const { fix, counts, outcome, apply, copy } = props;
   const classes = {
     safe: trans.__('Safe'),
     unsafe: trans.__('Needs review'),
     'display-only': trans.__('Shown only')
   };
+  // After an undo the new cell is gone, or the old text stands there again.
+  const stands = (applied: Outcome & { kind: 'applied' }) =>
+    applied.inserted.length > 0
+      ? applied.inserted.some(id => counts.has(id))
+      : preview(fix).length === 0;
   const canApply = fix.edits.length > 0 && fix.applicability !== 'display-only';
   return (
     <div className="jp-DaskDoctorPanel-fix">
@@ -253,7 +258,7 @@ export function FixView(props: {
           onClick={() => copy(fix.code)}
         />
       </div>
-      {outcome?.kind === 'applied' && (
+      {outcome?.kind === 'applied' && stands(outcome) && (
         <p className="jp-DaskDoctorPanel-outcome jp-mod-good" role="status">
           <Picture icon={goodIcon} />
           {outcome.changed.length > 0

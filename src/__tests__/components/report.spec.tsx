@@ -262,17 +262,18 @@ describe('a fix', () => {
     );
   });
 
-  it('says that it was applied', () => {
-    show(
+  it('says that it was applied, until it is undone', () => {
+    const applied = outcomes({ kind: 'applied', inserted: ['n'], changed: [] });
+    const counts = new Map([...state().counts, ['n', null] as const]);
+    const { view } = show(
       { findings: [finding()] },
-      {
-        state: {
-          outcomes: outcomes({ kind: 'applied', inserted: ['n'], changed: [] })
-        }
-      }
+      { state: { outcomes: applied, counts } }
     );
     expect(screen.getByText(/^Inserted\./)).toBeTruthy();
     expect(screen.queryByRole('alert')).toBeNull();
+    view.unmount();
+    show({ findings: [finding()] }, { state: { outcomes: applied } });
+    expect(screen.queryByText(/^Inserted\./)).toBeNull();
   });
 });
 
