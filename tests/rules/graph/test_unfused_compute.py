@@ -24,7 +24,7 @@ def test_counts_both_ways():
     (finding,) = run(unfused_compute, sick())
     assert finding.id == "unfused-compute:df"
     assert finding.message == "`df` was computed with 4,500 tasks; fused it is 600."
-    assert finding.loss_seconds == pytest.approx(3_900 * 0.0006)
+    assert finding.loss_seconds == pytest.approx((8 - 40 / 8) * 3_900 / 4_500)
     assert finding.fixes[0].applicability == "unsafe"
     assert finding.fixes[0].rerun == ("c2",)
 
@@ -38,7 +38,8 @@ def test_counts_both_ways():
         {"n_tasks": 1_100},
         {"n_tasks": 480, "fused_tasks": 10},
         {"stop": None},
-        {"stop": T0 + 200},  # 2.3 s of 180 s
+        {"stop": T0 + 200, "thread_seconds": 179 * 8.0},  # long tasks: threads were busy
+        {"stop": T0 + 920.5, "thread_seconds": 0.0},  # 20 s of 900 s
         {"stop": T0 + 21.4},  # too short to lose a second
     ],
 )
@@ -92,6 +93,11 @@ def test_an_array_in_the_same_cell_is_not_touched():
     facts = change(facts, collections=(*facts.collections, collection(name="x", kind="array")))
     (finding,) = run(unfused_compute, facts)
     assert finding.fixes[0].edits[0].line == 2
+
+
+def test_loss_without_the_work_of_the_threads():
+    (finding,) = run(unfused_compute, sick(thread_seconds=None))
+    assert finding.loss_seconds == pytest.approx(3_900 * 0.0006)
 
 
 def test_nothing_is_left_to_find_after_the_fix():
