@@ -182,3 +182,17 @@ def _root():
     from pathlib import Path
 
     return Path(__file__).parents[2]
+
+
+def test_two_notebooks_on_one_scheduler(start_kernel):
+    one, other = start_kernel(), start_kernel()
+    one.run(one.CLUSTER + "client = Client(cluster())")
+    address = one.value("client.scheduler.address")
+    other.run(f"from distributed import Client; client = Client({address!r})")
+    first, second = one.ask_until(one.live), other.ask_until(other.live)
+    assert first["clients"][0]["scheduler_id"] == second["clients"][0]["scheduler_id"]
+    assert ids(first) != ids(second)
+    assert len(ids(first)) == len(ids(second)) == 1
+    one.run("client.cluster.close()")
+    other.ask_until(lambda reply: reply["status"]["kind"] in ("lost", "connecting"))
+    assert "seen last" in other.run("%dask_doctor").shown[0]["text/plain"]
