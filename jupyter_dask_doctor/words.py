@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import ROUND_HALF_UP, Decimal
 
 from .report import Unit
 
@@ -24,7 +25,7 @@ def nbytes(value: float) -> str:
     while abs(value) >= 1000 and unit < len(_BYTE_UNITS) - 1:
         value /= 1024
         unit += 1
-    return f"{_digits(value if unit else round(value))} {_BYTE_UNITS[unit]}"
+    return f"{_digits(value if unit else _rounded(value))} {_BYTE_UNITS[unit]}"
 
 
 def seconds(value: float) -> str:
@@ -34,10 +35,10 @@ def seconds(value: float) -> str:
     if value < 0:
         return f"-{seconds(-value)}"
     if value < 0.9995:
-        return f"{_digits(round(value * 1000))} ms"
+        return f"{_digits(_rounded(value * 1000))} ms"
     if value < 119.5:
         return f"{_digits(value)} s"
-    whole = round(value)
+    whole = _rounded(value)
     if whole < 7200:
         head, tail = f"{whole // 60} min", f"{whole % 60} s"
     else:
@@ -47,7 +48,7 @@ def seconds(value: float) -> str:
 
 def count(value: float, one: str = "", many: str = "") -> str:
     """12345 → "12,345"; 1, "thread" → "1 thread"; 2, "thread" → "2 threads"."""
-    said = _digits(round(value)) if math.isfinite(value) else "–"
+    said = _digits(_rounded(value)) if math.isfinite(value) else "–"
     return f"{said} {one if said == '1' else many or one + 's'}" if one else said
 
 
@@ -90,6 +91,14 @@ def _digits(value: float) -> str:
         return "–"
     size = abs(value)
     if size >= 100 or value == int(value):
-        return f"{value:,.0f}"
-    text = f"{value:.{0 if size >= 10 else 1 if size >= 1 else 2}f}"
+        return f"{_rounded(value):,}"
+    places = 0 if size >= 10 else 1 if size >= 1 else 2
+    # As JavaScript rounds: ties away from zero, of the exact binary value.
+    text = str(Decimal(value).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP))
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _rounded(value: float) -> int:
+    if abs(value) >= 2**53:  # whole by nature, and too long for the decimal context
+        return int(value)
+    return int(Decimal(value).quantize(Decimal(1), ROUND_HALF_UP))

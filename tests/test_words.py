@@ -1,6 +1,11 @@
-"""The same examples stand in src/__tests__/format.spec.ts as far as both sides have the function."""
+"""Numbers in words, and that the panel says them in the same words."""
 
+import json
 import math
+import random
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +24,7 @@ from jupyter_dask_doctor import words
         (5_000 * 2**50, "5,000 PiB"),
         (-3 * 2**30, "-3 GiB"),
         (math.nan, "–"),
+        (1e300, f"{int(1e300 / 1024**5):,} PiB"),
     ],
 )
 def test_nbytes(value: float, said: str) -> None:
@@ -63,3 +69,31 @@ def test_code_keeps_a_hostile_name_within_its_backticks() -> None:
     assert words.code("orders") == "`orders`"
     assert words.code("a`b\nc") == "`a'b c`"
     assert len(words.code("x" * 10_000_000)) == words.MAX_NAME + 2
+
+
+ROOT = Path(__file__).parents[1]
+#: Runs src/format.ts as it stands over [function, value, unit] triples.
+FORMAT = """
+const ts = require('typescript'), fs = require('fs');
+const source = fs.readFileSync('src/format.ts', 'utf8');
+const module_ = { exports: {} };
+const options = { compilerOptions: { module: 'commonjs', target: 'es2022' } };
+new Function('exports', 'require', ts.transpileModule(source, options).outputText)(module_.exports, require);
+const values = JSON.parse(fs.readFileSync(0, 'utf8'));
+console.log(JSON.stringify(values.map(([value, unit]) => module_.exports.quantity(value, unit))));
+"""
+
+
+@pytest.mark.skipif(not (ROOT / "node_modules").exists(), reason="node_modules is not installed")
+def test_the_panel_says_it_in_the_same_words() -> None:
+    chance = random.Random(0)
+    values = [0, 1, 12.5, 2.5, 0.125, 99.5, 99.96, 119.5, 119.49, 0.9995, 7199.6, 3599.5, 1000, 1023.5]
+    values += [10 ** chance.uniform(-3, 14) for _ in range(300)]
+    asked = [
+        (value, unit) for value in values for unit in ("bytes", "seconds", "count", "ratio", "share", "text")
+    ]
+    node = [shutil.which("node") or "node", "-e", FORMAT]
+    run = subprocess.run(node, input=json.dumps(asked), capture_output=True, text=True, cwd=ROOT, check=True)
+    ours = [words.value(value, unit) for value, unit in asked]
+    different = [(a, o, t) for a, o, t in zip(asked, ours, json.loads(run.stdout), strict=True) if o != t]
+    assert different == []
