@@ -151,6 +151,9 @@ export class Doctor {
 }
 
 export const test = base.extend<{ doctor: Doctor }>({
+  // The real ones: Galata's stand-ins for the lists of kernels and sessions cannot restart.
+  kernels: async ({}, use) => use(null as any),
+  sessions: async ({}, use) => use(null as any),
   doctor: async ({ page, tmpPath }, use) => {
     const doctor = new Doctor(page, tmpPath);
     await doctor.openPanel();

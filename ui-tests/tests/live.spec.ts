@@ -1,4 +1,6 @@
 /** The panel while a cell blocks the kernel. */
+import type { Page } from '@playwright/test';
+
 import { CLUSTER, expect, test } from './doctor';
 
 test.setTimeout(180_000);
@@ -54,19 +56,12 @@ test('a client is seen while the cell that made it still runs', async ({ doctor 
 });
 
 /** Points in the live chart of the Memory section. */
-async function streamed(page: any): Promise<number> {
+async function streamed(page: Page): Promise<number> {
   return page.evaluate(() => {
-    const bokeh = (window as any).Bokeh;
-    if (!bokeh) {
-      return 0;
-    }
-    const kinds = [bokeh, ...Object.values(bokeh).filter((b: any) => b?.documents)];
-    for (const b of kinds as any[]) {
-      for (const doc of b.documents ?? []) {
-        const source = doc.get_model_by_name('stream');
-        if (source) {
-          return source.get_array?.('x')?.length ?? source.data.x.length;
-        }
+    for (const doc of (window as any).Bokeh?.documents ?? []) {
+      const source = doc.get_model_by_name('stream');
+      if (source) {
+        return source.get_array('x').length;
       }
     }
     return 0;

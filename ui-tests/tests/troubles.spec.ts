@@ -10,7 +10,7 @@ import pandas as pd
 EVIL = "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script>"
 
 def part(i):
-    return pd.DataFrame({EVIL: np.zeros(8_000_000 if i == 3 else 100_000)})
+    return pd.DataFrame({EVIL: np.zeros(9_000_000 if i == 3 else 100_000)})
 
 wicked = dd.from_map(part, range(12), label=EVIL).persist()
 _ = wait(wicked)
@@ -102,14 +102,14 @@ test('two tabs see the same; a restarted kernel and a vanished scheduler are tol
   const path = await page.evaluate(() => (window.jupyterapp.shell.currentWidget as any).context.path);
   const other = await context.newPage();
   await other.goto(`${baseURL}/lab/workspaces/second/tree/${path}`);
-  const tab = other.locator('.jp-SideBar .lm-TabBar-tab[data-id="jp-dask-doctor-panel"]');
-  await tab.click({ timeout: 60_000 });
+  await other.waitForSelector('.jp-NotebookPanel');
+  await other.evaluate(() => window.jupyterapp.commands.execute('dask-doctor:open-panel'));
   await expect(other.locator('#jp-dask-doctor-panel')).toContainText('2 workers', { timeout: 30_000 });
   await other.close();
   await expect(doctor.panel).toContainText('2 workers');
 
   await doctor.run('gone');
-  await expect(doctor.panel).toContainText(/The scheduler is gone|No Dask client yet/);
+  await expect(doctor.panel).toContainText(/The Dask client was closed|The scheduler is gone|No Dask client yet/);
 
   await page.evaluate(async () =>
     (window.jupyterapp.shell.currentWidget as any).sessionContext.session.kernel.restart()
