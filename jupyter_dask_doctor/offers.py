@@ -14,6 +14,8 @@ from .words import GiB
 UNEVEN = 4.0
 #: Memory in use over the bytes of the partitions in work from which the work itself is what needs it.
 AMPLIFIED = 20
+#: Pieces of each partition where its size is not known.
+BLIND_PARTS = 4
 
 
 def cut(
@@ -152,6 +154,16 @@ def relieve(
     largest = c.largest.nbytes if c.largest else 0
     room = cluster.memory_target * (worker.memory_limit or 0)
     threads = max(1, min(worker.nthreads, c.npartitions or 1))
+    if room > 0 and c.largest is None and c.sizes is None and c.npartitions and not c.is_persisted:
+        n = fixes.partition_count(BLIND_PARTS * c.npartitions, cluster)
+        text = fixes.repartition(c, n, cluster=cluster)
+        title = f"Cut {words.code(c.name)} into smaller partitions"
+        expect = (
+            f"{c.npartitions:,} → {n:,} partitions, whose size is not known: a quarter of the work at once"
+        )
+        binding = runs.cell_at(code, c.at)
+        made = fixes.rebind(c.name, text, binding=binding, ailing=ailing, title=title, expect=expect)
+        return (made,) if text else ()
     if largest <= 0 or room <= 0:
         return ()
     parts = max(2, math.ceil((peak or 0) / room))
@@ -166,12 +178,14 @@ def relieve(
     return cut(c, target, cluster=cluster, load=load, code=code, ailing=ailing)
 
 
-def more_room(workers: Sequence[Worker], cluster: Cluster) -> tuple[Fix, ...]:
+def more_room(workers: Sequence[Worker], load: Sequence[Load]) -> tuple[Fix, ...]:
     """For whoever makes the cluster: fewer threads per worker, or more memory. Never inserted."""
     room = [w for w in workers if w.memory_limit]
     if not room:
         return ()
     worker = min(room, key=lambda w: w.memory_limit or 0)
+    # One that was killed may not be back yet
+    n_workers = max(len(workers), *(sample.n_workers for sample in load), 0)
     limit, threads = worker.memory_limit or 0, worker.nthreads
     if threads > 1:
         kept = max(1, threads // 2)
@@ -185,7 +199,7 @@ def more_room(workers: Sequence[Worker], cluster: Cluster) -> tuple[Fix, ...]:
         expect = f"memory per worker {words.nbytes(limit)} → {words.nbytes(memory)}, if the machine has it"
     text = (
         "# where the cluster is made\n"
-        f"cluster = LocalCluster(n_workers={len(workers)}, threads_per_worker={kept}, "
+        f"cluster = LocalCluster(n_workers={n_workers}, threads_per_worker={kept}, "
         f'memory_limit="{memory / GiB:.2f}GiB")'
     )
     return (fixes.advice(text, title=title, expect=expect),)

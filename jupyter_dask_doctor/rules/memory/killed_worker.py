@@ -196,7 +196,7 @@ def _fixes(
     code: tuple[Cell, ...],
 ) -> tuple[Fix, ...]:
     own = runs.of_cell(computations, at)
-    read = [c for one in own for c in runs.read_by(one, collections, code) if c.largest is not None]
+    read = [c for one in own for c in runs.read_by(one, collections, code)]
     found: tuple[Fix, ...] = ()
     tightest = min((w for w in workers if w.memory_limit), key=lambda w: w.memory_limit or 0, default=None)
     if read and tightest is not None:
@@ -210,4 +210,4 @@ def _fixes(
             code=code,
             ailing=at,
         )
-    return (*found, *offers.more_room(workers, cluster))
+    return (*found, *offers.more_room(workers, load))

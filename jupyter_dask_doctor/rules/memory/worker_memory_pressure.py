@@ -264,7 +264,7 @@ def _fixes(
         found = offers.relieve(
             read[0], peak=worst.peak, worker=worst.worker, cluster=cluster, load=load, code=code, ailing=at
         )
-    return (*found, *offers.more_room(workers, cluster))
+    return (*found, *offers.more_room(workers, load))
 
 
 def _chart(strained: Sequence[_Strain], own: Sequence[Computation], cluster: Cluster) -> Chart:

@@ -13,6 +13,7 @@ from tests.healthy import (
     computation,
     failure,
     group,
+    load,
     loss,
     run,
     sizes,
@@ -103,6 +104,19 @@ def test_fix_cuts_only_the_large_partition_of_a_skewed_frame():
         killed_worker, sick(collections=(uneven,), computations=(computation(reused=(uneven.group,)),))
     )
     assert "df.partitions[17].repartition(" in finding.fixes[0].code
+
+
+def test_fix_of_a_lazy_frame_whose_size_nobody_knows():
+    lazy = collection(sizes=None, is_persisted=False, group=None)
+    facts = sick(collections=(lazy,), code=code("df = load()", "df.merge(df).compute()"))
+    (finding,) = run(killed_worker, facts)
+    assert apply(finding.fixes[0], facts.code)[1] == "df = df.repartition(npartitions=80)"
+    assert "size is not known" in finding.fixes[0].expect
+
+
+def test_advice_counts_the_workers_that_were_there():
+    (finding,) = run(killed_worker, sick(collections=(), workers=workers(1), load=(load(n_workers=4),)))
+    assert "n_workers=4" in finding.fixes[0].code
 
 
 def test_without_a_collection_there_is_advice_on_the_cluster_alone():
