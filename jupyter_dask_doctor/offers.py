@@ -155,12 +155,12 @@ def relieve(
     room = cluster.memory_target * (worker.memory_limit or 0)
     threads = max(1, min(worker.nthreads, c.npartitions or 1))
     if room > 0 and c.largest is None and c.sizes is None and c.npartitions and not c.is_persisted:
+        if any(name.startswith("repartition") for name in c.names):
+            return ()  # it was cut already and that was no help
         n = fixes.partition_count(BLIND_PARTS * c.npartitions, cluster)
         text = fixes.repartition(c, n, cluster=cluster)
         title = f"Cut {words.code(c.name)} into smaller partitions"
-        expect = (
-            f"{c.npartitions:,} → {n:,} partitions, whose size is not known: a quarter of the work at once"
-        )
+        expect = f"{c.npartitions:,} → {n:,} partitions whose size is not known: less of it in work at once"
         binding = runs.cell_at(code, c.at)
         made = fixes.rebind(c.name, text, binding=binding, ailing=ailing, title=title, expect=expect)
         return (made,) if text else ()

@@ -114,6 +114,13 @@ def test_fix_of_a_lazy_frame_whose_size_nobody_knows():
     assert "size is not known" in finding.fixes[0].expect
 
 
+def test_a_frame_that_was_cut_already_is_not_cut_blindly_once_more():
+    cut = collection(sizes=None, is_persisted=False, group=None, names=("repartition-1", "frommap-2"))
+    facts = sick(collections=(cut,), code=code("df = load()", "df.merge(df).compute()"))
+    (finding,) = run(killed_worker, facts)
+    assert [fix.applicability for fix in finding.fixes] == ["display-only"]
+
+
 def test_advice_counts_the_workers_that_were_there():
     (finding,) = run(killed_worker, sick(collections=(), workers=workers(1), load=(load(n_workers=4),)))
     assert "n_workers=4" in finding.fixes[0].code
