@@ -116,8 +116,8 @@ class Submissions:
         expr = args[0] if args else kwargs["expr"]
         keys = args[1] if len(args) > 1 else kwargs["keys"]
         now = time()
-        names, n_fusable = _look(expr)
-        method, filename, line = _caller(frame)
+        method, filename, line, collections = _caller(frame)
+        names, n_fusable = _look(expr, collections)
         submission = Submission(
             client_id=client.id,
             time=now,
@@ -133,9 +133,11 @@ class Submissions:
             self._kept.append(submission)
 
 
-def _caller(frame: FrameType | None) -> tuple[str | None, str | None, int | None]:
-    """The outermost function of Dask's, and the line of the running cell that led to it."""
+def _caller(frame: FrameType | None) -> tuple[str | None, str | None, int | None, list[Any]]:
+    """The outermost function of Dask's, the line of the running cell that led to it, and the collections
+    that were asked for, as they were before the optimizer renamed what they are made of."""
     method = filename = line = None
+    collections: list[Any] = []
     is_inside = True
     for _ in range(MAX_FRAMES):
         if frame is None:
@@ -151,13 +153,22 @@ def _caller(frame: FrameType | None) -> tuple[str | None, str | None, int | None
             module = frame.f_globals.get("__name__") or ""
             if module.split(".", 1)[0] in ("dask", "distributed"):
                 method = code.co_name.strip("_")[:100]
+                if method in ("compute", "persist"):
+                    collections.extend(_asked_for(module, frame))
             elif module != "contextlib":
                 is_inside = False
         frame = frame.f_back
-    return method, filename, line
+    return method, filename, line, collections
 
 
-def _look(expr: Any) -> tuple[tuple[str, ...], int | None]:
+def _asked_for(module: str, frame: FrameType) -> Iterable[Any]:
+    if module == "dask.base":
+        return frame.f_locals.get("collections") or ()
+    # A dataframe optimizes itself before `dask.base.persist` sees it.
+    return [frame.f_locals["self"]] if "self" in frame.f_locals else ()
+
+
+def _look(expr: Any, collections: Iterable[Any]) -> tuple[tuple[str, ...], int | None]:
     from dask._expr import Expr
 
     if not isinstance(expr, Expr):
@@ -167,6 +178,19 @@ def _look(expr: Any) -> tuple[tuple[str, ...], int | None]:
     roots = [part for part in expr.operands if isinstance(part, Expr)] or [expr]
     names: dict[str, None] = {}
     seen: set[int] = set()
+    if not _walk(roots, names, seen, deadline):
+        return (), None
+    n_nodes = len(seen)
+    # Only dataframes keep an expression; a Delayed would make one up for any attribute.
+    written = [getattr(c, "__dict__", {}).get("_expr") for c in collections]
+    written = [part for part in written if isinstance(part, Expr)]
+    if not _walk(written, names, seen, deadline):
+        return (), None
+    return tuple(names), _count_fusable(roots, n_nodes)
+
+
+def _walk(roots: Iterable[Any], names: dict[str, None], seen: set[int], deadline: float) -> bool:
+    """Adds the names of all that the expressions are made of; False when there is too much of it."""
     stack = list(roots)
     while stack:
         node = stack.pop()
@@ -174,13 +198,13 @@ def _look(expr: Any) -> tuple[tuple[str, ...], int | None]:
             continue
         seen.add(id(node))
         if len(seen) > MAX_NODES or perf_counter() > deadline:
-            return (), None
+            return False
         for name in _names(node):
             names[name[:MAX_NAME]] = None
         if len(names) > MAX_NAMES:
-            return (), None
+            return False
         stack.extend(_parts(node))
-    return tuple(names), _count_fusable(roots, len(seen))
+    return True
 
 
 def _names(node: Any) -> Iterator[str]:
@@ -188,6 +212,8 @@ def _names(node: Any) -> Iterator[str]:
         layers = getattr(node.operand("dsk"), "layers", ())  # a plain dictionary has none
         if len(layers) <= MAX_NAMES:
             yield from map(str, layers)
+    elif "layer" in type(node)._parameters and "keys" in type(node)._parameters:
+        return  # what was persisted: nothing is done to have it
     else:
         yield node._name
 

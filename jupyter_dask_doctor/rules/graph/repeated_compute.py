@@ -19,9 +19,9 @@ clean.amount.mean())`.
 
 ## How it is known
 Names of expressions and layers before fusion: the same name is the same work on the same data. The seconds
-are those that worker threads spent on the groups with these names the second time; where fused groups do
-not show it, the share of names that two computations have in common is taken of the shorter one, marked
-"≈". It speaks from 10 s of such work, or from 1 s when that is 20 % of all that was computed so far.
+are those that worker threads spent on the groups with these names the second time. Where the optimizer has
+renamed them, those of the same kind are taken, and where they are fused the share of names that two
+computations have in common: of the shorter one, marked "≈". It speaks from 10 s of such work, or from 1 s when that is 20 % of all that was computed so far.
 
 Which variable holds the repeated work is read from its tree of steps, and, where the optimizer has renamed
 those, from the text of both cells.
@@ -136,8 +136,12 @@ def _repeats(recent: list[Computation], groups: tuple[TaskGroup, ...]) -> list[_
         if again and c.method != "persist":
             by_name = [seconds.get(c.id, {}).get(n, 0.0) for n in again]
             first = done[max(again, key=lambda n: (seconds.get(c.id, {}).get(n, 0.0), n))]
+            # The optimizer renames a step when it pushes a choice of columns into it: same kind, other token.
+            by_kind = min(_of_kinds(x, {_prefix(n) for n in again}, groups) for x in (first, c))
             if any(by_name):
                 spent, is_estimated = sum(by_name), False
+            elif by_kind:
+                spent, is_estimated = by_kind, True
             else:
                 common = len(again) / max(1, len(names))
                 spent = common * min(c.thread_seconds or 0.0, first.thread_seconds or 0.0)
@@ -148,6 +152,13 @@ def _repeats(recent: list[Computation], groups: tuple[TaskGroup, ...]) -> list[_
         for name in names:
             done.setdefault(name, c)
     return found
+
+
+def _of_kinds(c: Computation, prefixes: set[str], groups: tuple[TaskGroup, ...]) -> float:
+    """Seconds that one computation spent on steps of these kinds."""
+    return sum(
+        g.compute_seconds or 0.0 for g in groups if g.computation_id == c.id and _prefix(g.name) in prefixes
+    )
 
 
 def _widest(
