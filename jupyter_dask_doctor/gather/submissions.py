@@ -17,13 +17,13 @@ from time import perf_counter, time
 from types import FrameType
 from typing import Any
 
+from . import fusion
+from .fusion import Step
 from .scheduler_view import MAX_NAME, label
 
 #: Bounds of one look at an expression.
 MAX_NODES = 2_000
 MAX_SECONDS = 0.005
-MAX_FUSION_NODES = 200
-MAX_FUSION_SECONDS = 0.003
 MAX_NAMES = 500
 MAX_FRAMES = 60
 #: Submissions nobody took are forgotten beyond this number.
@@ -45,8 +45,8 @@ class Submission:
     label: str | None
     #: Names of expressions or layers before fusion; empty when there were too many.
     names: tuple[str, ...]
-    #: Tasks that fusing this dataframe expression would spare; None when unknown or not a dataframe.
-    n_fusable: int | None
+    #: The shape of a dataframe expression, from which `fusion.spared` tells what fusing it would spare.
+    steps: tuple[Step, ...]
     #: "compute", "persist", "submit", ...: the function of Dask's that was called; None when unknown.
     method: str | None
     #: The cell's file name as the kernel compiled it, and the line in it, from 1.
@@ -117,14 +117,14 @@ class Submissions:
         keys = args[1] if len(args) > 1 else kwargs["keys"]
         now = time()
         method, filename, line, collections = _caller(frame)
-        names, n_fusable = _look(expr, collections)
+        names, steps = _look(expr, collections)
         submission = Submission(
             client_id=client.id,
             time=now,
             n_keys=len(keys),
             label=label(keys),
             names=names,
-            n_fusable=n_fusable,
+            steps=steps,
             method=method,
             filename=filename,
             line=line,
@@ -168,25 +168,24 @@ def _asked_for(module: str, frame: FrameType) -> Iterable[Any]:
     return [frame.f_locals["self"]] if "self" in frame.f_locals else ()
 
 
-def _look(expr: Any, collections: Iterable[Any]) -> tuple[tuple[str, ...], int | None]:
+def _look(expr: Any, collections: Iterable[Any]) -> tuple[tuple[str, ...], tuple[Step, ...]]:
     from dask._expr import Expr
 
     if not isinstance(expr, Expr):
-        return (), None
+        return (), ()
     deadline = perf_counter() + MAX_SECONDS
     # The outermost node only holds together what was asked for; naming it would hash everything anew.
     roots = [part for part in expr.operands if isinstance(part, Expr)] or [expr]
     names: dict[str, None] = {}
     seen: set[int] = set()
     if not _walk(roots, names, seen, deadline):
-        return (), None
-    n_nodes = len(seen)
+        return (), ()
     # Only dataframes keep an expression; a Delayed would make one up for any attribute.
     written = [getattr(c, "__dict__", {}).get("_expr") for c in collections]
     written = [part for part in written if isinstance(part, Expr)]
     if not _walk(written, names, seen, deadline):
-        return (), None
-    return tuple(names), _count_fusable(roots, n_nodes)
+        return (), ()
+    return tuple(names), fusion.steps(roots)
 
 
 def _walk(roots: Iterable[Any], names: dict[str, None], seen: set[int], deadline: float) -> bool:
@@ -226,71 +225,3 @@ def _parts(node: Any) -> Iterator[Any]:
             yield operand
         elif isinstance(operand, (list, tuple)) and len(operand) <= MAX_NODES:
             yield from (part for part in operand if isinstance(part, Expr))
-
-
-def _count_fusable(roots: Iterable[Any], n_nodes: int) -> int | None:
-    """Tasks that `optimize(fuse=True)` would merge into others, by its own rules, without building anything.
-
-    Follows `dask.dataframe.dask_expr._expr.optimize_blockwise_fusion`: a group of blockwise expressions with
-    the same number of partitions, of which only the outermost is used elsewhere, becomes one task each.
-    """
-    module = sys.modules.get("dask.dataframe.dask_expr._expr")
-    if module is None or n_nodes > MAX_FUSION_NODES:
-        return None
-    roots = [root for root in roots if isinstance(root, module.Expr)]
-    if not roots:
-        return None
-    deadline = perf_counter() + MAX_FUSION_SECONDS
-    is_blockwise = module.is_valid_blockwise_op
-    nodes: dict[str, Any] = {}
-    inputs: dict[str, list[Any]] = {}
-    users: dict[str, set[str]] = {}
-    stack = list(roots)
-    while stack:
-        node = stack.pop()
-        if node._name in inputs:
-            continue
-        if _is_eager(node) or perf_counter() > deadline:
-            return None
-        nodes[node._name] = node
-        inputs[node._name] = node.dependencies()
-        for part in inputs[node._name]:
-            users.setdefault(part._name, set()).add(node._name)
-            stack.append(part)
-    wide = {name for name, node in nodes.items() if is_blockwise(node)}
-    todo = [name for name in wide if not users.get(name, set()) & wide]
-    done: set[str] = set()
-    spared = 0
-    while todo:
-        root = todo.pop()
-        if root in done:
-            continue
-        n = nodes[root].npartitions
-        group: set[str] = set()
-        front = [root]
-        while front:
-            name = front.pop()
-            if name in group:
-                continue
-            if perf_counter() > deadline:
-                return None
-            group.add(name)
-            for part in inputs[name]:
-                if part._name not in wide:
-                    continue
-                fits = part.npartitions == n or nodes[name]._broadcast_dep(part)
-                if fits and not users[part._name] - group - set(front):
-                    front.append(part._name)
-                elif part._name not in done:
-                    todo.append(part._name)
-        done |= group
-        spared += sum(nodes[name].npartitions for name in group) - n
-    return spared
-
-
-def _is_eager(node: Any) -> bool:
-    """Asking this expression for its partitions would start a job; a lowered tree has none such."""
-    names = {cls.__name__ for cls in type(node).__mro__}
-    if "BaseSetIndexSortValues" in names:
-        return True
-    return "partition_size" in type(node)._parameters and node.operand("partition_size") is not None

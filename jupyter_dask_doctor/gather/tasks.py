@@ -13,6 +13,7 @@ from typing import Any
 
 from ..snapshot import Computation, Location, PartitionSizes, TaskFailure, TaskGroup
 from .code import CellLog
+from .fusion import spared
 from .scheduler_view import MAX_NAME
 from .submissions import Submission
 
@@ -93,6 +94,7 @@ class _Graph:
     layers: tuple[tuple[str, int], ...] = ()
     reused: tuple[str, ...] = ()
     submission: Submission | None = None
+    fused: int | None = None
     groups: dict[int, _Group] = field(default_factory=dict)
     peak: int | None = None
     peak_worker: int | None = None
@@ -301,10 +303,12 @@ class Tasks:
 
 
 def _fused(graph: _Graph) -> int | None:
+    """Tasks that fusing would leave; known once the scheduler has told of all groups."""
     sent = graph.submission
-    if sent is None or sent.n_fusable is None or graph.n_graphs != 1:
-        return None
-    return max(1, graph.n_tasks - sent.n_fusable)
+    if graph.fused is None and sent is not None and sent.steps and graph.n_graphs == 1:
+        merged = spared(sent.steps, {group.name: group.n_tasks for group in graph.groups.values()})
+        graph.fused = None if merged is None else max(1, graph.n_tasks - merged)
+    return graph.fused
 
 
 def _at(cells: CellLog, time: float, sent: Submission | None) -> Location | None:
