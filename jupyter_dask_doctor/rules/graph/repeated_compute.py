@@ -21,7 +21,8 @@ clean.amount.mean())`.
 Names of expressions and layers before fusion: the same name is the same work on the same data. The seconds
 are those that worker threads spent on the groups with these names the second time. Where the optimizer has
 renamed them, those of the same kind are taken, and where they are fused the share of names that two
-computations have in common: of the shorter one, marked "≈". It speaks from 10 s of such work, or from 1 s when that is 20 % of all that was computed so far.
+computations have in common: of the shorter one, marked "≈". It speaks from 10 s of such work, or from 1 s
+when that is 20 % of all that was computed so far.
 
 Which variable holds the repeated work is read from its tree of steps, and, where the optimizer has renamed
 those, from the text of both cells.
