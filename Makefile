@@ -25,7 +25,7 @@ BUNDLE_SOURCES := $(shell find src style schema -type f -not -path '*/__tests__/
 PACKAGE_SOURCES := pyproject.toml hatch_build.py install.json LICENSE \
 	$(shell find jupyter-config ipython-config -type f 2>/dev/null)
 
-.PHONY: help demo test lint types test-js test-py test-ui bench build lock clean setup
+.PHONY: help demo test lint types test-js test-py test-ui bench images build lock clean setup
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -95,14 +95,18 @@ test-js: $(STAMPS)/node ## jest
 
 test-py: $(STAMPS)/package ## pytest
 	@echo "== pytest"
-	@pytest -q 2>&1 | tee $(LOGS)/test-py.log
+	@pytest -q -n 3 --dist loadfile 2>&1 | tee $(LOGS)/test-py.log
 
 test-ui: $(STAMPS)/package $(STAMPS)/chromium ## browser tests, in a real JupyterLab
 	@echo "== browser"
 	@CHROMIUM_PATH="$$(cat $(STAMPS)/chromium)" jlpm test:ui 2>&1 | tee $(LOGS)/test-ui.log
 
-bench: $(STAMPS)/package ## what the doctor costs, in one run, on this machine
+bench: $(STAMPS)/package $(STAMPS)/chromium ## what the doctor costs and how soon it speaks, on this machine
 	@python benchmarks/scheduler.py
+	@UI_BENCH=1 CHROMIUM_PATH="$$(cat $(STAMPS)/chromium)" jlpm test:ui --reporter=line
+
+images: $(STAMPS)/package $(STAMPS)/chromium ## takes the pictures in docs/images anew
+	@DOCTOR_IMAGES=1 CHROMIUM_PATH="$$(cat $(STAMPS)/chromium)" jlpm test:ui looks
 
 build: $(STAMPS)/node ## wheel and sdist in dist/
 	@rm -rf dist && python -m build --no-isolation

@@ -93,7 +93,7 @@ class Ledger:
         is_gone = now is None or now.severity == "info"
         status = _status(before[deciding], after[deciding], is_gone=is_gone, noise=noise)
         code = snapshot.code if not isinstance(snapshot.code, Gap) else ()
-        if status != "resolved" and not _was_changed(case, code):
+        if not _was_changed(case, code):
             return  # the cell was only run once more: that is noise, not an outcome
         self._treated[old.id] = Treated(
             finding_id=old.id,

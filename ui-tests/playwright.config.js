@@ -16,7 +16,8 @@ const baseURL = `http://127.0.0.1:${PORT}`;
 
 export default {
   ...base,
-  testDir: './tests',
+  // Benchmarks print and assert no speed; `make bench` runs them.
+  testDir: process.env.UI_BENCH ? './bench' : './tests',
   outputDir: '../test-results',
   reporter: process.env.CI
     ? [['list']]
@@ -48,7 +49,8 @@ export default {
     }
   },
   webServer: {
-    command: 'jupyter lab --config ui-tests/jupyter_server_test_config.py',
+    command:
+      'mkdir -p .make/logs && jupyter lab --config ui-tests/jupyter_server_test_config.py > .make/logs/ui-server.log 2>&1',
     cwd: '..',
     url: `${baseURL}/lab`,
     env: { UI_TEST_PORT: PORT },

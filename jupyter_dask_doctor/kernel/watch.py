@@ -38,6 +38,8 @@ BUSY, SEEN, QUIET = 0.5, 1.0, 5.0
 AFTERGLOW = 3.0
 #: The share of a core that looking through variables and judging may take, while busy and while quiet.
 BUSY_SHARE, QUIET_SHARE = 0.1, 0.005
+#: Seconds between two judgements at most, however long one takes: what is shown must not grow stale.
+LONGEST = 10.0
 #: Seconds by which the thread may come late before the report says so.
 LAG = 2.0
 MAX_FEEDS = 8
@@ -54,7 +56,7 @@ class _Pace:
         self.done_at, self.seconds = time.monotonic(), seconds
 
     def is_due(self, share: float) -> bool:
-        return time.monotonic() >= self.done_at + self.seconds / share
+        return time.monotonic() >= self.done_at + min(self.seconds / share, LONGEST)
 
 
 class Watch:
@@ -274,30 +276,32 @@ class Watch:
             return
         if not is_awaited and not self._judge_pace.is_due(share):
             return
-        began = time.perf_counter()
+        # Before the clock starts: importing them, once, is not what a judgement takes.
+        from .. import config, runner
+        from ..verify import Ledger
+
+        # The thread's own time: waiting for the user's cell to let go of the interpreter costs nobody anything.
+        began = time.thread_time()
         version = self.cells.version
         self._profile(feed, share, is_awaited=is_awaited)
         notes = (held_up(lag),) if lag > LAG else ()
         self.snapshot = doctor.gather(feed, self.cells, {}, collections=self._collections, notes=notes)
-        from .. import config, runner
-        from ..verify import Ledger
-
         if self._ledger is None:
             self._ledger = Ledger()
         self.report = runner.examine(self.snapshot, ledger=self._ledger, settings=config.read())
         self._judged = version
         self._n_judged += 1
-        self._judge_pace.done(time.perf_counter() - began)
+        self._judge_pace.done(time.thread_time() - began)
 
     def _profile(self, feed: Feed, share: float, *, is_awaited: bool) -> None:
         from ..gather.collections import profile
 
         if not is_awaited and not self._profile_pace.is_due(share):
             return
-        began = time.perf_counter()
+        began = time.thread_time()
         namespace = self._namespace()
         self._collections = profile(namespace, sizes=feed.sizes, bound_at=self.cells.bound_at)
-        self._profile_pace.done(time.perf_counter() - began)
+        self._profile_pace.done(time.thread_time() - began)
 
     # Publishing
 

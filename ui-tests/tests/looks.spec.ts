@@ -41,7 +41,9 @@ test('both themes, a narrow panel, no violation of accessibility', async ({ doct
   await doctor.panel.getByRole('button', { name: /^Data/ }).click();
   await doctor.panel.getByRole('button', { name: /^Memory/ }).click();
   await page.waitForTimeout(4_000);
-  await doctor.panel.getByRole('button', { name: /^Memory/ }).scrollIntoViewIfNeeded();
+  await doctor.panel
+    .getByRole('button', { name: /^Data/ })
+    .evaluate(node => node.scrollIntoView({ block: 'start' }));
   await keep('sections-light');
   await check();
 
