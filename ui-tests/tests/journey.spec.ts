@@ -29,7 +29,7 @@ test('the demo notebook from the first cell to the mended one', async ({ doctor,
   });
 
   await test.step('memory: workers at the edge', async () => {
-    await doctor.run('points', 'spacing');
+    await doctor.run('points', 'density');
     await expect(doctor.card(/of their memory while/)).toBeVisible();
   });
 
