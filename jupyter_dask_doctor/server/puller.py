@@ -33,6 +33,8 @@ from .troubles import (
 
 #: Seconds between two questions.
 PACE = 1.0
+#: ... while a cell runs: then there is news, and somebody waits for it.
+BRISK_PACE = 0.4
 #: Seconds between two questions to a kernel that has nothing to tell us.
 SLOW_PACE = 2.0
 #: Seconds to wait for an answer before it counts as a miss; it is waited for all the same.
@@ -135,7 +137,8 @@ class Puller:
         while True:
             pace = PACE
             try:
-                await self._pull()
+                if await self._pull():
+                    pace = BRISK_PACE
             except Problem as problem:
                 if problem.kind != "not-answering":
                     self._disconnect()
@@ -153,8 +156,8 @@ class Puller:
             self._tell()
             await asyncio.sleep(pace)
 
-    async def _pull(self) -> None:
-        """Ask once and wait for the answer, for at most `ANSWER_SECONDS`."""
+    async def _pull(self) -> bool:
+        """Ask once and wait for the answer, for at most `ANSWER_SECONDS`. True when a cell runs."""
         manager = await self._find()
         control = self._control
         if control is None or manager is not self._manager:
@@ -171,10 +174,11 @@ class Puller:
             self._misses += 1
             if self._misses >= MISSES:
                 raise busy()
-            return
+            return False
         self._misses = 0
         self._lost_seconds = LOST_SECONDS[0]
         self._accept(*answer)
+        return answer[1].running is not None
 
     def _ask(self, control: Control) -> None:
         cells = self._cells if self._cells is not self._delivered else None

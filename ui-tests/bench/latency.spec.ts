@@ -2,9 +2,9 @@
  * no speed: `make bench` runs it. Goals: a client within 1 s, a finding within 2 s of its evidence. */
 import { Doctor, expect, test } from '../tests/doctor';
 
-const ROUNDS = 5;
+const ROUNDS = 3;
 
-test.setTimeout(ROUNDS * 90_000);
+test.setTimeout(ROUNDS * 60_000);
 
 const CELLS = {
   imports: `import time
@@ -32,7 +32,7 @@ print(time.time())
 time.sleep(5)`
 };
 
-test('seconds from the fact to the panel', async ({ doctor, page }) => {
+test('seconds from the fact to the panel', async ({ doctor }) => {
   const seen: Record<string, number[]> = { client: [], skewed: [], many: [] };
   for (let round = 0; round < ROUNDS; round++) {
     await doctor.openNew(`latency-${round}.ipynb`, CELLS);
@@ -41,7 +41,6 @@ test('seconds from the fact to the panel', async ({ doctor, page }) => {
     seen.skewed.push(await delay(doctor, 'skewed', 'Partition 3 of uneven'));
     seen.many.push(await delay(doctor, 'many', 'many was computed with'));
     await doctor.shutdown();
-    await page.evaluate(() => window.jupyterapp.shell.currentWidget?.close());
   }
   for (const [what, values] of Object.entries(seen)) {
     values.sort((a, b) => a - b);
@@ -63,13 +62,14 @@ async function delay(
   await page.evaluate(text => {
     const panel = document.getElementById('jp-dask-doctor-panel')!;
     const marks = window as any;
+    marks.wanted = text;
     marks.shownAt = null;
-    const look = () => {
-      if (marks.shownAt === null && panel.textContent?.includes(text)) {
+    marks.observer ??= new MutationObserver(() => {
+      if (marks.shownAt === null && panel.textContent?.includes(marks.wanted)) {
         marks.shownAt = Date.now() / 1000;
       }
-    };
-    new MutationObserver(look).observe(panel, {
+    });
+    marks.observer.observe(panel, {
       subtree: true,
       childList: true,
       characterData: true

@@ -94,7 +94,9 @@ export class Doctor {
     await this.page.waitForFunction(
       () =>
         (window.jupyterapp.shell.currentWidget as any)?.sessionContext?.session?.kernel
-          ?.connectionStatus === 'connected'
+          ?.connectionStatus === 'connected',
+      null,
+      { timeout: 60_000 }
     );
   }
 
