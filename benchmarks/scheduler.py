@@ -321,7 +321,7 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="few rounds: shows that it runs, not the figures"
     )
-    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=24)
     parser.add_argument("--tasks", type=int, default=6_000)
     options = parser.parse_args()
     rounds, n = (3, 1_500) if options.quick else (options.rounds, options.tasks)
@@ -335,7 +335,7 @@ def main() -> None:
         mean = statistics.median(alone[name]) * 1e6
         print(f"  {name:<12}  {mean:7.1f} us per task   {middle:.3f} x [{low:.3f}, {high:.3f}]{goal}")
 
-    pairs = 3 if options.quick else max(3, rounds // 2)
+    pairs = 3 if options.quick else max(3, rounds // 3)
     without, with_us, own = whole_process(pairs, n)
     middle, low, high = paired(without, with_us)
     print(f"LocalCluster, CPU of its process per task, {pairs} rounds")

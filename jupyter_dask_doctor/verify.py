@@ -22,6 +22,8 @@ MAX_CELLS = 500
 LEAST_CHANGE = 0.10
 #: ... nor is a change of so few seconds.
 LEAST_SECONDS = 0.2
+#: Seconds after the end of a cell for which its measures are waited for.
+SETTLE_SECONDS = 3.0
 
 
 @dataclass(slots=True)
@@ -172,7 +174,12 @@ def _has_ended(cell: Cell, started: float, snapshot: Snapshot) -> bool:
     if cell.started is None or cell.started <= started or cell.stopped is None or cell.has_failed:
         return False
     at = Location(cell_id=cell.id, execution_count=cell.execution_count)
-    return all(c.is_done for c in _computations(cell, at, snapshot))
+    own = _computations(cell, at, snapshot)
+    if not all(c.is_done for c in own):
+        return False
+    # What the scheduler tells comes a moment after the cell has ended, or, of a very short run, not at all.
+    is_told = bool(own) and all(c.stop is not None and c.thread_seconds is not None for c in own)
+    return is_told or snapshot.time - cell.stopped >= SETTLE_SECONDS
 
 
 def _alike(

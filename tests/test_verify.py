@@ -141,6 +141,24 @@ def test_quiet_while_the_cell_runs_and_what_was_before_stays():
     assert treated.status == "resolved"
 
 
+def test_an_outcome_waits_a_moment_for_what_the_scheduler_has_to_tell():
+    done = notebook(n=4, start=T0 + 60, seconds=4.0, orders=cut(), extra=(inserted(),))
+    # The cell has ended just now, and nobody has heard of its computation yet.
+    early = change(done, time=T0 + 64.5, computations=(), groups=())
+    ledger = Ledger()
+    assert treat(ledger, notebook(), early) == ()
+    (treated,) = treat(ledger, change(done, time=T0 + 65))
+    assert "peak memory of a worker" in {m.label for m in treated.after}
+    # It is not waited for longer than that.
+    (treated,) = treat(Ledger(), notebook(), change(early, time=T0 + 68))
+    assert {m.label for m in treated.after} == {"largest partition", "cell"}
+
+
+def test_quiet_when_nothing_was_changed_however_fast_it_was():
+    quick = notebook(n=4, start=T0 + 60, seconds=2.0, orders=ORDERS)
+    assert treat(Ledger(), notebook(), change(quick, collections=())) == ()
+
+
 def test_the_finding_is_remembered_while_the_cell_runs_and_still_has_it():
     ledger = Ledger()
     first = ran("k2", 2, T0 + 20, 10.0)

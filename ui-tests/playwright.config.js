@@ -27,6 +27,8 @@ export default {
       ],
   // A real cluster and two cores: one test at a time.
   workers: 1,
+  // One more try where nobody watches; what needed it is told as flaky.
+  retries: process.env.CI ? 1 : 0,
   timeout: 120_000,
   expect: { timeout: 20_000 },
   use: {
