@@ -20,7 +20,16 @@ test('the demo notebook from the first cell to the mended one', async ({ doctor,
     await expect(card.getByRole('row', { name: /largest partition/ })).toContainText('77 MiB');
     // The chart is drawn by the BokehJS of the server, and has a bar for each day.
     await expect(card.locator('.jp-mod-drawn .bk-Figure, .bk-Figure').first()).toBeVisible();
+    // From another cell, for the one that ran last is the active one already.
+    await page.evaluate(() => {
+      (window.jupyterapp.shell.currentWidget as any).content.activeCellIndex = 0;
+    });
     await card.getByRole('button', { name: 'Go to cell [3]' }).click();
+    const cell = page.locator('.jp-Notebook .jp-Cell', {
+      hasText: 'def paid(part)'
+    });
+    await expect(cell).toBeInViewport();
+    await expect(cell).toHaveClass(/jp-mod-active/);
   });
 
   await test.step('graph: thousands of tasks where hundreds would do', async () => {

@@ -154,13 +154,13 @@ def partition_skew(
 ) -> Iterator[Finding]:
     recent = runs.newest(computations, code)
     workings = _workings(groups)
-    told: dict[str, Collection] = {}  # by task group
+    told: set[str] = set()  # names of task groups
     for c in sorted(collections, key=lambda c: len(c.names)):
         if c.group is None or c.sizes is None or not _is_skewed(c.sizes, workers, limit):
             continue
         if c.group in told or any(group in c.names for group in told):
             continue  # another name for it, or made from it: one cause
-        told[c.group] = c
+        told.add(c.group)
         # A cut of what is there helps those that read it, not the one that made it
         stake = _worst([*_stakes(c.group, c.sizes, recent, workings, workers, is_made_there=False)])
         cut = offers.cut_large(c, c.sizes, cluster=cluster, load=load, code=code, ailing=stake.at)
@@ -170,21 +170,14 @@ def partition_skew(
     for g in groups:
         if g.computation_id not in ids or g.sizes is None or not _is_data(g):
             continue
-        if not _is_skewed(g.sizes, workers, limit) or _comes_from(g, {*told}, by_name):
+        if not _is_skewed(g.sizes, workers, limit) or _comes_from(g, told, by_name):
             continue
         if not any(x.name != g.name for x in workings.get(g.name, {}).get(g.computation_id, ())):
             continue  # nothing there works on it: it was asked for, and is a collection's if it still matters
         stake = _worst([*_stakes(g.name, g.sizes, recent, workings, workers, is_made_there=True)])
         if not (_costs(stake, limit) or stake.memory >= limit.memory_share):
             continue  # what is on its way to something else is only worth a word when it costs
-        told[g.name] = Collection(
-            name=g.prefix,
-            kind="delayed",
-            npartitions=g.n_tasks,
-            nbytes=None,
-            largest=None,
-            is_persisted=False,
-        )
+        told.add(g.name)
         at = stake.at or next((c.at for c in recent if c.id == g.computation_id), None)
         yield _finding(
             g.prefix, f"the {words.code(g.prefix)} tasks", g.sizes, limit, workers, stake, (), at=at
