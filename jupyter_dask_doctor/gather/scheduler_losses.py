@@ -73,6 +73,12 @@ class Losses:
         """A nanny ended its worker at the terminate limit."""
         address = str(msg.get("worker"))
         ws = self.scheduler.workers.get(address)
+        now = time()
+        for loss in self.losses:
+            if loss["address"] == address and now - loss["time"] < SAME_LOSS:
+                # Its end was heard of before the nanny's word of it.
+                loss.update(reason="memory", process=msg.get("rss") or loss["process"])
+                return
         limit = ws.memory_limit if ws is not None else 0
         prefixes = executing_prefixes(ws) if ws is not None else []
         if ws is not None and not prefixes:  # heartbeats are late when memory is short

@@ -61,6 +61,17 @@ class TestLosses:
             (prefix,) = (p for p in sections.prefixes if p.name == "gorge")
             assert prefix.n_suspicious == 4
 
+    def test_the_nannys_word_may_come_after_the_end(self, follower, cluster, client):
+        feed = follower.follow(client)
+        future = client.submit(time.sleep, 0.1)
+        future.result()
+        gone = {"action": "remove-worker", "worker": "tcp://x:1", "processing-tasks": {future.key}}
+        ours(cluster).log_event("all", gone | {"expected": False})
+        killed = {"action": "worker-restart-memory", "worker": "tcp://x:1", "rss": 290 << 20}
+        ours(cluster).log_event("worker-restart-memory", killed)
+        (loss,) = follower.until(feed, lambda s: s.losses).losses
+        assert (loss.reason, loss.prefixes, loss.process) == ("memory", ("sleep",), 290 << 20)
+
     def test_a_worker_that_vanishes(self, follower, processes):
         with Client(processes) as client:
             feed = follower.follow(client)
