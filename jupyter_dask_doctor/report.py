@@ -105,6 +105,15 @@ class Fix:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Detail:
+    """A longer text that belongs to a finding, shown folded: a call stack, a traceback."""
+
+    title: str
+    #: Plain text, at most 4,000 characters.
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
     """What is compared between two runs of a cell. Less is better."""
 
@@ -130,6 +139,7 @@ class Finding:
     subject: str
     evidence: tuple[Evidence, ...]
     charts: tuple[Chart, ...] = ()
+    details: tuple[Detail, ...] = ()
     #: The ailing cell.
     at: Location | None = None
     fixes: tuple[Fix, ...] = ()

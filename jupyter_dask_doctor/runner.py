@@ -11,6 +11,7 @@ from . import runs
 from .config import Settings
 from .report import Check, Finding, Measure, Outcome, Report, Severity, Treated
 from .rules import RULES, Rule
+from .rules.registry import NotChecked
 from .snapshot import Gap, Snapshot
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def run(rule: Rule, snapshot: Snapshot, settings: Settings) -> tuple[Check, tupl
     try:
         limit = settings.limits.get(rule.id, rule.thresholds)
         found = _distinct(rule(**given, limit=limit))
+    except NotChecked as reason:
+        return check("incomplete", str(reason)), ()
     except Exception as fault:
         logger.exception("Rule %s failed", rule.id)
         return check("error", f"{type(fault).__name__}: {fault}"[:300]), ()
@@ -182,6 +185,7 @@ def _joined(speaker: Finding, other: Finding) -> Finding:
         why=f"{speaker.why} {other.message}".strip(),
         evidence=(*speaker.evidence, *(e for e in other.evidence if e.label not in labels))[:12],
         charts=(*speaker.charts, *other.charts)[:4],
+        details=(*speaker.details, *other.details)[:4],
         fixes=(*offers, *shown),
         loss_seconds=max(filter(None, (speaker.loss_seconds, other.loss_seconds)), default=None),
         of_seconds=max(filter(None, (speaker.of_seconds, other.of_seconds)), default=None),

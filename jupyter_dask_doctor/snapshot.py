@@ -85,6 +85,11 @@ class Cluster:
     memory_spill: float = 0.70
     memory_pause: float = 0.80
     memory_terminate: float = 0.95
+    #: Variables of the notebook that hold the client and its cluster object; None when there is none.
+    client_variable: str | None = None
+    cluster_variable: str | None = None
+    #: The cluster object adds and removes workers by itself (`cluster.adapt()`).
+    is_adaptive: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +101,10 @@ class MemorySample:
     managed: int
     spilled: int
     is_paused: bool = False
+    n_processing: int = 0
+    n_executing: int = 0
+    #: Percent of one core that its process used; None when not told.
+    cpu: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +130,32 @@ class Worker:
     samples: tuple[MemorySample, ...] = ()
     #: Prefixes of the tasks that were running when the memory was at its highest in `samples`.
     prefixes_at_peak: tuple[str, ...] = ()
+    #: Seconds of work that the scheduler believes lie before it.
+    occupancy: float = 0.0
+    #: Bytes of task results that it holds, in memory and on disk.
+    stored: int = 0
+    #: When its heartbeat was heard last, and when it was seen first (after which it may have been there long).
+    last_seen: float | None = None
+    first_seen: float | None = None
+    #: The machine, as the scheduler names it: an address without port, else "".
+    host: str = ""
+    has_nanny: bool | None = None
+    #: What it offers for tasks with `resources=`, as (name, quantity).
+    resources: tuple[tuple[str, float], ...] = ()
+    #: Tasks that have left its thread pool (`secede`, `worker_client`).
+    n_long_running: int = 0
+    #: Share of time in which the GIL was held, from 0 to 1; None unless `gilknocker` is installed there.
+    gil: float | None = None
+    #: Seconds between two ticks of its event loop, 0.02 when all is well; None when not told.
+    event_loop_seconds: float | None = None
+    #: Bytes per second from other workers, as it has measured; None before it has measured any.
+    bandwidth: float | None = None
+    #: Bytes per second from and to the disks of its machine (all processes of it); None when not told.
+    host_disk_read: float | None = None
+    host_disk_write: float | None = None
+    #: Memory of its GPU in bytes, where distributed watches one.
+    gpu_memory_used: int | None = None
+    gpu_memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +180,40 @@ class Load:
     tasks_processing: int
     tasks_memory: int
     tasks_erred: int
+    #: Of `tasks_waiting`: held back by the scheduler until a thread is free, and with no worker that may run them.
+    tasks_queued: int = 0
+    tasks_unrunnable: int = 0
+    #: All tasks that the scheduler knows of, finished ones that are still held included.
+    tasks_known: int = 0
+    #: Tasks that have come to an end so far, well or not. Never falls while the scheduler lives.
+    tasks_finished: int = 0
+    #: Process memory of the scheduler, in bytes, and percent of one core. A LocalCluster's is the kernel's own.
+    scheduler_memory: int | None = None
+    scheduler_cpu: float | None = None
+    #: Seconds between two ticks of the scheduler's event loop, 0.02 when all is well, and the longest so far.
+    scheduler_tick: float | None = None
+    scheduler_longest_tick: float | None = None
+    #: Seconds of work that the scheduler believes lie before all workers.
+    occupancy: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rest:
+    """The cluster in a pause between two computations, when nothing ran: the last moment of the pause."""
+
+    time: float
+    #: Computations and tasks that had ended by then.
+    n_computations: int
+    tasks_finished: int
+    n_workers: int
+    #: Sums over the workers.
+    process: int
+    managed: int
+    spilled: int
+    #: (address, process memory that Dask knows nothing of), at most 64 workers.
+    unmanaged: tuple[tuple[str, int], ...]
+    tasks_known: int = 0
+    scheduler_memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +228,25 @@ class TaskPrefix:
     n_suspicious: int
     nbytes: int
     compute_seconds: float
+    #: Tasks that came to a good end so far, also those that are forgotten, and those at workers now.
+    n_done: int = 0
+    n_processing: int = 0
+    #: The longest run of one task so far; None when none was measured.
+    max_seconds: float | None = None
+    #: Thread-seconds of runs that ended in an error, retried ones included; None when not told.
+    failed_seconds: float | None = None
+    #: Runs that failed and were tried again. Only in deep mode, else None.
+    n_retried: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """How long the tasks of one group took, in seconds. Only in deep mode; each value is right within a factor 2."""
+
+    n: int
+    median: float
+    p95: float
+    longest: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +267,31 @@ class TaskGroup:
     dependencies: tuple[str, ...] = ()
     #: Sizes of the outputs seen; None when none was seen.
     sizes: PartitionSizes | None = None
+    #: Outputs that are in memory now, and how often its tasks have come to a good end.
+    n_memory: int = 0
+    n_done: int = 0
+    #: Type names of the outputs, as in "pandas.DataFrame", at most 5.
+    types: tuple[str, ...] = ()
+    #: Thread-seconds of reading from and writing to the disk (spilling) and of unpickling; None when unknown.
+    disk_read_seconds: float | None = None
+    disk_write_seconds: float | None = None
+    deserialize_seconds: float | None = None
+    spread: Spread | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activity:
+    """What the workers' threads and loops spent on one kind of work: Dask's fine performance metrics."""
+
+    #: "execute", "gather-dep", "get-data", "memory-monitor", "p2p", ... as Dask spells it.
+    context: str
+    #: Only for "execute".
+    prefix: str | None
+    #: "thread-cpu", "thread-noncpu", "disk-read", "serialize", "network", ... as Dask spells it.
+    label: str
+    seconds: float = 0.0
+    nbytes: int = 0
+    count: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +326,9 @@ class Computation:
     #: Highest process memory of the cluster and of one worker while it ran; None when not seen.
     peak_memory: int | None = None
     peak_worker_memory: int | None = None
+    #: What came with the workers' heartbeats while it ran and shortly after. Of "execute" only its own
+    #: prefixes; the other contexts count for all that ran at that time. None: this Dask does not tell.
+    activity: tuple[Activity, ...] | None = None
     at: Location | None = None
 
 
@@ -240,6 +356,8 @@ class Collection:
     #: `.npartitions`, `repr` or display would start a job.
     is_eager: bool = False
     has_known_divisions: bool | None = None
+    #: What else keeps it alive: other variables, "Out[7]", "_". For futures: of any of them.
+    held_by: tuple[str, ...] = ()
     #: The cell that bound the variable last.
     at: Location | None = None
 
@@ -255,6 +373,8 @@ class Cell:
     started: float | None = None
     stopped: float | None = None
     has_failed: bool = False
+    #: The class of the exception it ended with, such as "KeyboardInterrupt".
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,6 +409,206 @@ class TaskFailure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerChange:
+    """A worker that came or went, wished or not."""
+
+    time: float
+    kind: Literal["added", "removed"]
+    address: str
+    name: str
+    #: Workers of the cluster afterwards.
+    n_workers: int
+    #: Only for "removed": it was asked to go; seconds it had been there (None when it was there before us);
+    #: results that were lost with it and must be made again, and about how many thread-seconds that takes.
+    is_expected: bool = True
+    lifetime: float | None = None
+    n_lost: int = 0
+    lost_seconds: float = 0.0
+    #: Prefixes of the lost results, most first, at most 8.
+    prefixes: tuple[str, ...] = ()
+    at: Location | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningTask:
+    """A task that a thread runs now, as of its worker's last heartbeat."""
+
+    key: str
+    prefix: str
+    #: Name of its task group.
+    group: str
+    #: Address of the worker.
+    worker: str
+    #: How long it has run.
+    seconds: float
+    #: Bytes of its inputs.
+    nbytes_in: int = 0
+    #: It may run only on named workers or hosts, or where a resource is.
+    is_restricted: bool = False
+    computation_id: str | None = None
+    at: Location | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockedTasks:
+    """Tasks of one prefix that no worker may run, all for the same reason."""
+
+    prefix: str
+    n: int
+    #: How long the oldest of them has waited.
+    seconds: float
+    #: What they ask for: all empty means that there is no worker at all.
+    workers: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    resources: tuple[tuple[str, float], ...] = ()
+    computation_id: str | None = None
+    at: Location | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallStack:
+    """Where a running task stands in its code."""
+
+    key: str
+    worker: str
+    #: Innermost last, at most 20 frames, each as Python shows it: place and line of code.
+    frames: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scheduling:
+    """What the scheduler has in hand now."""
+
+    #: When a task came to an end last (also in an error); None when none has since we look.
+    last_finished: float | None
+    #: Threads that run a task, and the tasks that have run longest, longest first, at most 50.
+    n_running: int
+    running: tuple[RunningTask, ...] = ()
+    #: At most 20 kinds.
+    blocked: tuple[BlockedTasks, ...] = ()
+    #: Fetched once when nothing has finished for long; None when never fetched.
+    stacks: tuple[CallStack, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The scheduler's own settings, and where it listens."""
+
+    #: `worker-saturation`; infinite when queuing is off.
+    saturation: float
+    #: A task whose worker died so often more than this is given up.
+    allowed_failures: int
+    #: Seconds; None: never.
+    worker_ttl: float | None = None
+    no_workers_timeout: float | None = None
+    #: Of `distributed.comm`, as the scheduler's process has them: seconds and counts.
+    connect_timeout: float | None = None
+    tcp_timeout: float | None = None
+    comm_retries: int | None = None
+    #: Addresses that the scheduler listens on, as in "tcp://0.0.0.0:8786", and those of the dashboard's sockets,
+    #: as in "0.0.0.0:8787"; empty when there is none.
+    listens: tuple[str, ...] = ()
+    dashboard: tuple[str, ...] = ()
+    #: Connections need TLS.
+    is_encrypted: bool = False
+    #: The longest time that a new worker may live before it is closed and replaced; None: no limit.
+    lifetime: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Versions:
+    """The versions of all processes of one role that have the same."""
+
+    role: Literal["client", "scheduler", "worker"]
+    #: One of them.
+    address: str
+    n: int
+    #: (package or "python", version or None when it is missing there).
+    packages: tuple[tuple[str, str | None], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerEnvironment:
+    """What a worker's process told about itself and its machine when asked once. At most 8 workers are asked."""
+
+    address: str
+    host: str
+    time: float
+    has_nanny: bool
+    #: Cores that its process may use, and memory of its machine (or of its container, where that is less).
+    n_cpus: int
+    host_memory: int | None
+    #: Fractions of the limit; None: switched off.
+    memory_target: float | None
+    memory_spill: float | None
+    memory_pause: float | None
+    memory_terminate: float | None
+    #: Bytes that may be spilled; None: no limit.
+    max_spill: int | None
+    local_directory: str
+    disk_free: int | None
+    disk_total: int | None
+    #: As in "ext4", "tmpfs", "nfs4"; None when it cannot be told.
+    file_system: str | None
+    #: "glibc", "musl", ...; None when it cannot be told.
+    libc: str | None
+    #: Of MALLOC_TRIM_THRESHOLD_ and the *_NUM_THREADS variables those that are set, as (name, value).
+    variables: tuple[tuple[str, str], ...] = ()
+    #: Thread pools of native libraries that are loaded, as in ("openblas", 8).
+    pools: tuple[tuple[str, int], ...] = ()
+    #: GPUs of the machine that its process could use; 0 also when nothing tells of any.
+    n_gpus: int = 0
+    cuda_visible_devices: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnCluster:
+    """A cluster that was started from this kernel and is alive."""
+
+    #: Its class, such as "LocalCluster".
+    kind: str
+    name: str
+    #: A variable of the notebook that holds it; None when there is none.
+    variable: str | None
+    address: str
+    n_workers: int
+    nthreads: int
+    memory_limit: int | None
+    #: A client of this kernel that is open is connected to it, and it is the one that this Snapshot is about.
+    has_client: bool
+    is_followed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalRun:
+    """A computation that Dask ran in the kernel itself, not on the cluster, while a client was open."""
+
+    time: float
+    #: None while it runs.
+    seconds: float | None
+    n_tasks: int
+    at: Location | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """The kernel's process and its machine."""
+
+    #: Cores that it may use; bytes of the machine (or of the container) and what of it is free.
+    n_cpus: int
+    memory_total: int | None
+    memory_available: int | None
+    #: Process memory of the kernel.
+    process: int | None = None
+    clusters: tuple[OwnCluster, ...] = ()
+    #: Oldest first, at most 100.
+    local_runs: tuple[LocalRun, ...] = ()
+
+
+_UNSEEN = Gap(reason="Nothing was asked yet.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """All that is known at one moment. Rules name the sections they need as parameters."""
 
@@ -304,5 +624,14 @@ class Snapshot:
     code: tuple[Cell, ...] | Gap
     losses: tuple[WorkerLoss, ...] | Gap
     failures: tuple[TaskFailure, ...] | Gap
+    #: Oldest first, at most 200.
+    rests: tuple[Rest, ...] | Gap = _UNSEEN
+    #: Oldest first, at most 200.
+    changes: tuple[WorkerChange, ...] | Gap = _UNSEEN
+    scheduling: Scheduling | Gap = _UNSEEN
+    policy: Policy | Gap = _UNSEEN
+    versions: tuple[Versions, ...] | Gap = _UNSEEN
+    environments: tuple[WorkerEnvironment, ...] | Gap = _UNSEEN
+    kernel: Kernel | Gap = _UNSEEN
     #: Anything that was left out of a section to stay within bounds, in words.
     notes: tuple[str, ...] = field(default=())

@@ -176,6 +176,7 @@ export interface Finding {
   subject: string;
   evidence: Evidence[];
   charts: Chart[];
+  details: Detail[];
   at: Location | null;
   fixes: Fix[];
   loss_seconds: number | null;
@@ -219,6 +220,13 @@ export interface Series {
 export interface Limit {
   name: string;
   value: number;
+}
+/**
+ * A longer text that belongs to a finding, shown folded: a call stack, a traceback.
+ */
+export interface Detail {
+  title: string;
+  text: string;
 }
 /**
  * A change to the notebook on offer. Nothing happens before the user's click.

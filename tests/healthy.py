@@ -7,19 +7,30 @@ import zlib
 from jupyter_dask_doctor import source
 from jupyter_dask_doctor.report import Edit
 from jupyter_dask_doctor.snapshot import (
+    BlockedTasks,
     Cell,
     Cluster,
     Collection,
     Computation,
+    Kernel,
     Load,
     Location,
     MemorySample,
+    OwnCluster,
     PartitionSizes,
+    Policy,
+    Rest,
+    RunningTask,
+    Scheduling,
     Size,
     Snapshot,
     TaskFailure,
     TaskGroup,
+    TaskPrefix,
+    Versions,
     Worker,
+    WorkerChange,
+    WorkerEnvironment,
     WorkerLoss,
 )
 
@@ -227,6 +238,192 @@ def failure(**changes):
     return TaskFailure(**facts | changes)
 
 
+def prefix(name="sum-chunk", **changes):
+    facts = {
+        "name": name,
+        "n_tasks": 40,
+        "n_memory": 0,
+        "n_erred": 0,
+        "n_suspicious": 0,
+        "nbytes": 40_000,
+        "compute_seconds": 20.0,
+        "n_done": 40,
+        "n_processing": 0,
+        "max_seconds": 0.7,
+        "failed_seconds": 0.0,
+    }
+    return TaskPrefix(**facts | changes)
+
+
+def rest(i=0, **changes):
+    """The pause after the computation number `i + 1`, each 10 s after the one before."""
+    facts = {
+        "time": T0 + 30 + 10 * i,
+        "n_computations": i + 1,
+        "tasks_finished": 60 * (i + 1),
+        "n_workers": 4,
+        "process": 4 * 300 * MiB,
+        "managed": 4 * 100 * MiB,
+        "spilled": 0,
+        "unmanaged": tuple((w.address, 150 * MiB) for w in workers()),
+        "tasks_known": 20,
+        "scheduler_memory": 200 * MiB,
+    }
+    return Rest(**facts | changes)
+
+
+def added(n=0, **changes):
+    facts = {
+        "time": T0 + n,
+        "kind": "added",
+        "address": f"tcp://127.0.0.1:{4000 + n}",
+        "name": str(n),
+        "n_workers": n + 1,
+    }
+    return WorkerChange(**facts | changes)
+
+
+def removed(n=0, **changes):
+    """Worker `n` went unasked, with 10 results that took 5 s."""
+    facts = {
+        "kind": "removed",
+        "time": T0 + 25,
+        "n_workers": 3,
+        "is_expected": False,
+        "lifetime": 25.0,
+        "n_lost": 10,
+        "lost_seconds": 5.0,
+        "prefixes": ("read-parquet",),
+        "at": at("c2", 2),
+    }
+    return added(n, **facts | changes)
+
+
+def running(prefix="sum-chunk", n=0, **changes):
+    facts = {
+        "key": f"('{name(prefix)}', {n})",
+        "prefix": prefix,
+        "group": name(prefix),
+        "worker": "tcp://127.0.0.1:4000",
+        "seconds": 0.4,
+        "nbytes_in": 80 * MiB,
+        "computation_id": "k1",
+        "at": at("c2", 2),
+    }
+    return RunningTask(**facts | changes)
+
+
+def blocked(prefix="train", **changes):
+    facts = {
+        "prefix": prefix,
+        "n": 4,
+        "seconds": 60.0,
+        "resources": (("GPU", 1.0),),
+        "computation_id": "k1",
+        "at": at("c2", 2),
+    }
+    return BlockedTasks(**facts | changes)
+
+
+def scheduling(**changes):
+    facts = {"last_finished": T0 + 28.5, "n_running": 0}
+    return Scheduling(**facts | changes)
+
+
+def policy(**changes):
+    facts = {
+        "saturation": 1.1,
+        "allowed_failures": 3,
+        "worker_ttl": 300.0,
+        "no_workers_timeout": None,
+        "connect_timeout": 30.0,
+        "tcp_timeout": 30.0,
+        "comm_retries": 0,
+        "listens": ("tcp://127.0.0.1:1",),
+        "dashboard": ("127.0.0.1:8787",),
+    }
+    return Policy(**facts | changes)
+
+
+PACKAGES = (
+    ("python", "3.12.3.final.0"),
+    ("dask", "2026.8.0"),
+    ("distributed", "2026.8.0"),
+    ("msgpack", "1.1.0"),
+    ("cloudpickle", "3.1.1"),
+    ("toolz", "1.0.0"),
+    ("tornado", "6.5"),
+    ("numpy", "2.3.1"),
+    ("pandas", "2.3.0"),
+    ("lz4", None),
+)
+
+
+def versions(role="worker", **changes):
+    facts = {
+        "role": role,
+        "address": f"tcp://127.0.0.1:{4000 if role == 'worker' else 1}",
+        "n": 4 if role == "worker" else 1,
+        "packages": tuple(sorted((dict(PACKAGES) | changes.pop("packages", {})).items())),
+    }
+    return Versions(**facts | changes)
+
+
+def environment(n=0, **changes):
+    facts = {
+        "address": f"tcp://127.0.0.1:{4000 + n}",
+        "host": "127.0.0.1",
+        "time": T0 + 5,
+        "has_nanny": True,
+        "n_cpus": 8,
+        "host_memory": 32 * GiB,
+        "memory_target": 0.6,
+        "memory_spill": 0.7,
+        "memory_pause": 0.8,
+        "memory_terminate": 0.95,
+        "max_spill": None,
+        "local_directory": f"/tmp/dask-scratch-space/worker-{n}",
+        "disk_free": 200 * GiB,
+        "disk_total": 500 * GiB,
+        "file_system": "ext4",
+        "libc": "glibc",
+        "variables": (
+            ("MALLOC_TRIM_THRESHOLD_", "65536"),
+            ("MKL_NUM_THREADS", "1"),
+            ("OMP_NUM_THREADS", "1"),
+            ("OPENBLAS_NUM_THREADS", "1"),
+        ),
+        "pools": (("openblas", 1),),
+    }
+    return WorkerEnvironment(**facts | changes)
+
+
+def own_cluster(**changes):
+    facts = {
+        "kind": "LocalCluster",
+        "name": "a1b2c3",
+        "variable": "cluster",
+        "address": "tcp://127.0.0.1:1",
+        "n_workers": 4,
+        "nthreads": 8,
+        "memory_limit": 16 * GiB,
+        "has_client": True,
+        "is_followed": True,
+    }
+    return OwnCluster(**facts | changes)
+
+
+def kernel(**changes):
+    facts = {
+        "n_cpus": 8,
+        "memory_total": 32 * GiB,
+        "memory_available": 12 * GiB,
+        "process": 300 * MiB,
+        "clusters": (own_cluster(),),
+    }
+    return Kernel(**facts | changes)
+
+
 def snapshot(**changes):
     """A notebook with one persisted frame and one computation on it, in which nothing is wrong."""
     facts = {
@@ -234,13 +431,20 @@ def snapshot(**changes):
         "cluster": cluster(),
         "workers": workers(),
         "load": (load(),),
-        "prefixes": (),
+        "prefixes": (prefix(),),
         "groups": (group(dependencies=(collection().group,)),),
         "computations": (computation(reused=(collection().group,)),),
         "collections": (collection(),),
         "code": code("df = load().persist()", "df.x.sum().compute()"),
         "losses": (),
         "failures": (),
+        "rests": (rest(),),
+        "changes": tuple(added(n) for n in range(4)),
+        "scheduling": scheduling(),
+        "policy": policy(),
+        "versions": (versions("client"), versions("scheduler"), versions("worker")),
+        "environments": tuple(environment(n) for n in range(4)),
+        "kernel": kernel(),
     }
     return Snapshot(**facts | changes)
 

@@ -292,7 +292,10 @@ def _cluster(client: Client, identity: Mapping[str, Any]) -> Cluster:
         dask=dask.__version__,
         distributed=distributed.__version__,
         dashboard_link=_dashboard_link(client),
-        **{f"memory_{name}": _fraction(name) for name in ("target", "spill", "pause", "terminate")},
+        memory_target=_fraction("target"),
+        memory_spill=_fraction("spill"),
+        memory_pause=_fraction("pause"),
+        memory_terminate=_fraction("terminate"),
     )
 
 

@@ -1,6 +1,16 @@
 """All rules, by family. Importing this room registers them."""
 
-from . import graph, memory, partitions
-from .registry import RULES, Rule, rule
+from . import cluster, graph, memory, partitions, scheduling
+from .registry import RULES, NotChecked, Rule, rule
 
-__all__ = ["RULES", "Rule", "graph", "memory", "partitions", "rule"]
+__all__ = [
+    "RULES",
+    "NotChecked",
+    "Rule",
+    "cluster",
+    "graph",
+    "memory",
+    "partitions",
+    "rule",
+    "scheduling",
+]

@@ -9,13 +9,21 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..report import Chart, Evidence, Finding, Fix, Measure, Severity
+from ..report import Chart, Detail, Evidence, Finding, Fix, Measure, Severity
 from ..snapshot import Location, Snapshot
 
 SECTIONS = frozenset(f.name for f in dataclasses.fields(Snapshot)) - {"time", "notes"}
 
 #: How one cause is recognised in two findings: the same subject, or the same ailing cell.
 Cause = Literal["subject", "cell"]
+
+
+class NotChecked(Exception):
+    """Raised by a rule that lacks a fact within a section: its outcome is "incomplete", the text is the reason.
+
+    Only when there is work of the kind and nothing was found: what is known to be wrong is told.
+    """
+
 
 Judge = Callable[..., Iterator[Finding]]
 #: Computes what a finding is about once more, from a later snapshot, whether or not the rule still speaks.
@@ -68,6 +76,7 @@ class Rule:
         why: str,
         evidence: tuple[Evidence, ...],
         charts: tuple[Chart, ...] = (),
+        details: tuple[Detail, ...] = (),
         at: Location | None = None,
         fixes: tuple[Fix, ...] = (),
         loss_seconds: float | None = None,
@@ -85,6 +94,7 @@ class Rule:
             subject=subject,
             evidence=evidence,
             charts=charts,
+            details=details,
             at=at,
             fixes=fixes,
             loss_seconds=loss_seconds,

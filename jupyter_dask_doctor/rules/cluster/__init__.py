@@ -1,0 +1,3 @@
+"""How the cluster is made: versions, settings, the machines it stands on."""
+
+__all__: list[str] = []
