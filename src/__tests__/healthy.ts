@@ -151,6 +151,7 @@ export function finding(over: Partial<Finding> = {}): Finding {
     of_seconds: 52,
     loss_bytes: null,
     measures: [],
+    details: [],
     ...over
   };
 }
