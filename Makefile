@@ -25,7 +25,7 @@ BUNDLE_SOURCES := $(shell find src style schema -type f -not -path '*/__tests__/
 PACKAGE_SOURCES := pyproject.toml hatch_build.py install.json LICENSE \
 	$(shell find jupyter-config ipython-config -type f 2>/dev/null)
 
-.PHONY: help demo test lint types test-js test-py test-ui bench images build lock clean setup
+.PHONY: help demo test lint types test-js test-py test-ui bench clinic images build lock clean setup
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -104,6 +104,9 @@ test-ui: $(STAMPS)/package $(STAMPS)/chromium ## browser tests, in a real Jupyte
 bench: $(STAMPS)/package $(STAMPS)/chromium ## what the doctor costs and how soon it speaks, on this machine
 	@python benchmarks/scheduler.py
 	@UI_BENCH=1 CHROMIUM_PATH="$$(cat $(STAMPS)/chromium)" jlpm test:ui --reporter=line
+
+clinic: $(STAMPS)/package ## runs all notebooks of examples/ in real kernels, writes docs/clinic.md (half an hour)
+	@python -m tests.clinic --record
 
 images: $(STAMPS)/package $(STAMPS)/chromium ## takes the pictures in docs/images anew
 	@DOCTOR_IMAGES=1 CHROMIUM_PATH="$$(cat $(STAMPS)/chromium)" jlpm test:ui looks
