@@ -65,6 +65,11 @@ def gather(
             code=code,
             losses=gap,
             failures=gap,
+            rests=gap,
+            changes=gap,
+            scheduling=gap,
+            policy=gap,
+            versions=gap,
             notes=notes,
         )
     return Snapshot(
@@ -79,6 +84,11 @@ def gather(
         code=code,
         losses=sections.losses,
         failures=sections.failures,
+        rests=sections.rests,
+        changes=sections.changes,
+        scheduling=sections.scheduling,
+        policy=sections.policy,
+        versions=sections.versions,
         notes=(*notes, *sections.notes),
     )
 

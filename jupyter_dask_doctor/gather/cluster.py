@@ -20,10 +20,15 @@ from ..snapshot import (
     Gap,
     Load,
     PartitionSizes,
+    Policy,
+    Rest,
+    Scheduling,
     TaskFailure,
     TaskGroup,
     TaskPrefix,
+    Versions,
     Worker,
+    WorkerChange,
     WorkerLoss,
 )
 from .code import CellLog
@@ -64,8 +69,31 @@ class Sections:
     computations: tuple[Computation, ...] | Gap
     losses: tuple[WorkerLoss, ...] | Gap
     failures: tuple[TaskFailure, ...] | Gap
+    rests: tuple[Rest, ...] | Gap
+    changes: tuple[WorkerChange, ...] | Gap
+    scheduling: Scheduling | Gap
+    policy: Policy | Gap
+    versions: tuple[Versions, ...] | Gap
     #: What was left out to stay within bounds, in words.
     notes: tuple[str, ...] = ()
+
+
+def _missing(gap: Gap) -> Sections:
+    return Sections(
+        cluster=gap,
+        workers=gap,
+        load=gap,
+        prefixes=gap,
+        groups=gap,
+        computations=gap,
+        losses=gap,
+        failures=gap,
+        rests=gap,
+        changes=gap,
+        scheduling=gap,
+        policy=gap,
+        versions=gap,
+    )
 
 
 def check_version(version: str | None = None) -> str | None:
@@ -234,29 +262,11 @@ class Feed:
         cluster, workers, tasks = self._cluster, self._workers, self._tasks
         if cluster is None:
             gap = Gap(reason=self.reason)
-            return Sections(
-                cluster=gap,
-                workers=gap,
-                load=gap,
-                prefixes=gap,
-                groups=gap,
-                computations=gap,
-                losses=gap,
-                failures=gap,
-            )
+            return _missing(gap)
         cluster = replace(cluster, nthreads=workers.nthreads, memory_limit=workers.memory_limit)
         if self._refused is not None:
             gap = Gap(reason=f"{self._refused}.")
-            return Sections(
-                cluster=cluster,
-                workers=workers.workers(),
-                load=workers.loads(),
-                prefixes=gap,
-                groups=gap,
-                computations=gap,
-                losses=gap,
-                failures=gap,
-            )
+            return replace(_missing(gap), cluster=cluster, workers=workers.workers(), load=workers.loads())
         return Sections(
             cluster=cluster,
             workers=workers.workers(),
@@ -266,6 +276,11 @@ class Feed:
             computations=tasks.computations(cells),
             losses=workers.losses(cells, tasks.prefixes),
             failures=tasks.failures(cells),
+            rests=Gap(reason="Nothing was asked yet."),
+            changes=Gap(reason="Nothing was asked yet."),
+            scheduling=Gap(reason="Nothing was asked yet."),
+            policy=Gap(reason="Nothing was asked yet."),
+            versions=Gap(reason="Nothing was asked yet."),
             notes=tuple(self._notes()),
         )
 
