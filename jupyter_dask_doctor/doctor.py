@@ -195,6 +195,7 @@ async def _once(client: Client, namespace: Mapping[str, object], source: str | N
             if time.monotonic() > stop:
                 raise NoClient(feed.reason or "The scheduler did not answer.")
             await asyncio.sleep(0.2)
+        await feed.settle()
         return runner.examine(gather(feed, cells, namespace), settings=config.read())
     finally:
         await feed.close()

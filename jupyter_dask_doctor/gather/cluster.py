@@ -33,6 +33,7 @@ from ..snapshot import (
 )
 from .code import CellLog
 from .connection import Connection, Refused
+from .environment import Environments
 from .scheduler_graphs import SEND_RECORDS, SEND_ROWS
 from .scheduler_view import MAX_NAME
 from .submissions import Submissions
@@ -131,6 +132,7 @@ class Feed:
         self._epoch: float | None = None
         self._tasks = Tasks("", self.client_id)
         self._workers = Workers()
+        self._environments: Environments | None = None
         #: Seconds that the scheduler's loop spent on the last snapshot.
         self.seconds = 0.0
 
@@ -159,6 +161,22 @@ class Feed:
     async def close(self) -> None:
         """Let go of the scheduler; the plugin stays for other notebooks. Never raises."""
         await self._disconnect()
+        if self._environments is not None:
+            with contextlib.suppress(Exception):
+                await self._environments.close()
+
+    async def settle(self) -> None:
+        """Wait, a little, for workers that were asked for their environment."""
+        if self._environments is not None:
+            await self._environments.settle()
+
+    def environments(self) -> tuple[WorkerEnvironment, ...] | Gap:
+        """What worker processes told of themselves when asked."""
+        if self._environments is None:
+            return Gap(reason=self.reason)
+        if self._refused is not None:
+            return Gap(reason=f"{self._refused}.")
+        return self._environments.section()
 
     def sizes(self, group: str) -> PartitionSizes | None:
         """Sizes of the outputs of the newest task group of this name; None when none were seen."""
@@ -198,11 +216,18 @@ class Feed:
         if scheduler_id != self.scheduler_id:
             self.scheduler_id = scheduler_id
             self._refused = None
+            self._environments = None
             self._epoch = None
             self._prefixes = ()
             self._tasks = Tasks(scheduler_id, self.client_id)
             self._workers = Workers()
         self._cluster = _cluster(client, identity)
+        if self._environments is None:
+            self._environments = Environments(
+                str(identity["address"]),
+                client.security.get_connection_args("client"),
+                is_in_process=self._cluster.is_in_process,
+            )
 
     async def _pull_all(self, connection: Connection) -> None:
         for _ in range(3):  # more when there is a backlog
@@ -236,6 +261,10 @@ class Feed:
             if len(reply["sizes"]) < SEND_ROWS and len(reply["graphs"]) + len(reply["groups"]) < SEND_RECORDS:
                 break
         self.state, self.reason = "live", ""
+        if self._environments is not None:
+            # Only now: that the scheduler took the plugin in shows that its Python is ours.
+            shown = reply["workers"]["shown"]
+            self._environments.ask({row[0]: row[4] for row in shown}, spilled=reply["workers"]["spilled"])
 
     async def _pull_limited(self, connection: Connection) -> None:
         now = time.monotonic()
