@@ -88,28 +88,6 @@ def set_options(
     return fixes.replace(where.cell, span, made, title=title, expect=expect, applicability=applicability)
 
 
-def method_call(code: Sequence[Cell], cluster: Cluster, method: str) -> Creation | None:
-    """The last call of a method of this cluster, such as `cluster.adapt(...)`, that stands in a cell that ran."""
-    ran = sorted((c for c in code if c.started is not None), key=lambda c: c.started or 0.0)
-    last: Creation | None = None
-    for cell in ran:
-        tree = source.parse(cell.source)
-        for call in fixes.calls(tree, method) if tree is not None else ():
-            owner = call.func.value if isinstance(call.func, ast.Attribute) else None
-            if isinstance(owner, ast.Name) and owner.id == cluster.cluster_variable:
-                last = Creation(cell=cell, call=call)
-    return last
-
-
-def expression(cluster: Cluster) -> str | None:
-    """How the notebook can speak of the cluster object: its variable, or the client's attribute."""
-    if cluster.cluster_variable is not None and fixes.is_name(cluster.cluster_variable):
-        return cluster.cluster_variable
-    if cluster.kind is not None and cluster.client_variable and fixes.is_name(cluster.client_variable):
-        return f"{cluster.client_variable}.cluster"
-    return None
-
-
 def _calls(cell: Cell) -> Iterator[ast.Call]:
     tree = source.parse(cell.source)
     for node in ast.walk(tree) if tree is not None else ():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jupyter_dask_doctor.creation import creation, expression, method_call, set_option, set_options
+from jupyter_dask_doctor.creation import creation, set_options
 from tests.healthy import apply, cell, change, cluster, code
 
 OURS = cluster(cluster_variable="cluster", client_variable="client")
@@ -97,17 +97,3 @@ def test_two_that_nobody_can_tell_apart():
 
 def test_a_cell_that_has_not_run_made_nothing():
     assert creation((cell(text="cluster = LocalCluster()", started=None, stopped=None),), OURS) is None
-
-
-def test_methods_of_the_cluster():
-    cells = code("cluster.adapt(maximum=4)", "other.adapt(maximum=8)")
-    fix = set_option(method_call(cells, OURS, "adapt"), "interval", '"1s"', title="t", expect="e")
-    assert apply(fix, cells)[0] == 'cluster.adapt(maximum=4, interval="1s")'
-    assert method_call(cells, cluster(), "adapt") is None
-
-
-def test_how_to_speak_of_it():
-    assert expression(OURS) == "cluster"
-    assert expression(cluster(client_variable="c")) == "c.cluster"
-    assert expression(cluster(client_variable="c", kind=None)) is None
-    assert expression(cluster(cluster_variable="not a name")) is None
