@@ -38,13 +38,23 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ... import offers, runs, words
 from ...report import Chart, Evidence, Finding, Fix, Limit, Measure, Series, Severity
-from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location, MemorySample, Worker
+from ...snapshot import (
+    Cell,
+    Cluster,
+    Collection,
+    Computation,
+    Load,
+    Location,
+    MemorySample,
+    TaskGroup,
+    Worker,
+)
 from ..registry import rule
 
 
@@ -56,6 +66,8 @@ class Thresholds:
     paused_seconds: float = 5.0
     #: Seconds of pause that still goes on before it is critical.
     stuck_seconds: float = 30.0
+    #: Share of a computation's seconds below which a prefix that ran at the peak only passed by.
+    busy_share: float = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,21 +117,26 @@ def worker_memory_pressure(
     collections: tuple[Collection, ...] = (),
     load: tuple[Load, ...] = (),
     code: tuple[Cell, ...] = (),
+    groups: tuple[TaskGroup, ...] = (),
 ) -> Iterator[Finding]:
     recent = runs.newest(computations, code)
     told: set[str] = set()
     for own in _by_cell(recent):
         strained = [s for w in workers if (s := _strain(w, own, cluster, limit)) is not None]
-        finding = _finding(strained, own, workers, cluster, limit, collections, load, code)
+        prefix = _culprit(strained, own, groups, limit) if strained else None
+        finding = _finding(strained, own, prefix, workers, cluster, limit, collections, load, code)
         if finding is not None:
             told.update(s.worker.address for s in strained)
             yield finding
     if all(c.is_done for c in recent):
         # At rest: what is held, not what is done
+        since = max((c.stop for c in recent if c.stop is not None), default=0.0)
         resting = [
-            s for w in workers if w.address not in told and (s := _strain(w, (), cluster, limit)) is not None
+            s
+            for w in workers
+            if w.address not in told and (s := _strain(_since(w, since), (), cluster, limit)) is not None
         ]
-        finding = _finding(resting, (), workers, cluster, limit, (), load, code)
+        finding = _finding(resting, (), None, workers, cluster, limit, (), load, code)
         if finding is not None:
             yield finding
 
@@ -131,6 +148,12 @@ def _by_cell(computations: Sequence[Computation]) -> list[tuple[Computation, ...
             continue
         cells.append(runs.of_cell(computations, c.at) or (c,))
     return cells
+
+
+def _since(worker: Worker, time: float) -> Worker:
+    """The worker with what was seen of it after `time` only."""
+    first = bisect.bisect_right(worker.samples, time, key=lambda s: s.time)
+    return replace(worker, samples=worker.samples[first:])
 
 
 def _within(worker: Worker, computations: Sequence[Computation]) -> list[MemorySample]:
@@ -176,9 +199,31 @@ def _strain(
     return strain if is_strained else None
 
 
+def _culprit(
+    strained: Sequence[_Strain], own: Sequence[Computation], groups: Sequence[TaskGroup], limit: Thresholds
+) -> str | None:
+    """The prefix that ran at most peaks, unless it is one that only passes results on."""
+    often = Counter(p for s in strained for p in s.worker.prefixes_at_peak)
+    ids = {c.id for c in own}
+    seconds: dict[str, float] = defaultdict(float)
+    for g in groups:
+        if g.computation_id in ids:
+            seconds[g.prefix] += max(0.0, g.compute_seconds or 0.0)
+    timed = frozenset(seconds)
+    floor = limit.busy_share * sum(seconds.values())
+    ranked = sorted(often, key=lambda p: (-often[p], -seconds[p], p))
+    busy = [p for p in ranked if p not in timed or seconds[p] >= floor]
+    if busy:
+        return busy[0]
+    if floor > 0:
+        return max(seconds, key=lambda p: (seconds[p], p))
+    return own[0].layers[0][0] if own and own[0].layers else None
+
+
 def _finding(
     strained: Sequence[_Strain],
     own: Sequence[Computation],
+    prefix: str | None,
     workers: tuple[Worker, ...],
     cluster: Cluster,
     limit: Thresholds,
@@ -198,10 +243,6 @@ def _finding(
     is_stuck = any(s.worker.status == "paused" and s.paused_seconds >= limit.stuck_seconds for s in strained)
     if is_full and (worst.peak >= cluster.memory_terminate * allowed or is_stuck):
         severity = "critical"
-    prefixes = Counter(p for s in strained for p in s.worker.prefixes_at_peak) if own else Counter[str]()
-    prefix = (
-        prefixes.most_common(1)[0][0] if prefixes else own[0].layers[0][0] if own and own[0].layers else None
-    )
     at = own[0].at if own else None
     busy = f"while {words.code(prefix)} ran" if prefix else "with nothing running" if not own else "meanwhile"
     told = (

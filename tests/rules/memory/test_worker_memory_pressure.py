@@ -11,6 +11,7 @@ from tests.healthy import (
     code,
     collection,
     computation,
+    group,
     run,
     samples,
     sizes,
@@ -73,6 +74,17 @@ def test_a_worker_that_stays_paused_is_critical():
     assert finding.severity == "critical"
 
 
+def test_a_step_that_only_passes_results_on_is_not_the_culprit():
+    caught = full(0.85, 0.88, 0.9, 0.9, 0.6)
+    caught = change(caught, prefixes_at_peak=("mean_chunk",))
+    ran = (group("random", compute_seconds=39.0), group("mean_chunk", compute_seconds=0.2))
+    (finding,) = run(worker_memory_pressure, sick(workers=(caught, *workers(3)), groups=ran))
+    assert finding.subject == "random"
+    unknown = (group("random", compute_seconds=None), group("mean_chunk", compute_seconds=None))
+    (finding,) = run(worker_memory_pressure, sick(workers=(caught, *workers(3)), groups=unknown))
+    assert finding.subject == "mean_chunk"
+
+
 @pytest.mark.parametrize("shares", [(0.5,) * 5, (0.9, 0.9, 0.5, 0.5), (0.69,) * 7, (0.2, 0.4, 0.6, 0.4)])
 def test_is_quiet_of_healthy_and_short(shares):
     assert not run(worker_memory_pressure, sick(*shares))
@@ -95,6 +107,13 @@ def test_speaks_of_what_is_held_at_rest():
     assert finding.id == "worker-memory-pressure:workers"
     assert finding.at is None
     assert "with nothing running" in finding.message
+
+
+def test_is_quiet_at_rest_of_what_was_before_the_end():
+    """The last heartbeat may be older than the end of the work."""
+    held = worker(samples=samples(*[0.85] * 10, start=RAN.stop - 9))
+    short = change(RAN, submitted=RAN.stop - 1.5)
+    assert not run(worker_memory_pressure, sick(workers=(held,), computations=(short,)))
 
 
 def test_fix_cuts_what_the_cell_reads_and_shows_the_cluster():
