@@ -1,7 +1,8 @@
 """What workers hold."""
 
 from .killed_worker import killed_worker
+from .memory_thresholds import memory_thresholds
 from .no_memory_limit import no_memory_limit
 from .worker_memory_pressure import worker_memory_pressure
 
-__all__ = ["killed_worker", "no_memory_limit", "worker_memory_pressure"]
+__all__ = ["killed_worker", "memory_thresholds", "no_memory_limit", "worker_memory_pressure"]
