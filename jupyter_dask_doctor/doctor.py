@@ -12,13 +12,14 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from .report import Report
-from .snapshot import Cell, Collection, Gap, Snapshot
+from .snapshot import Cell, Collection, Gap, LocalRun, Snapshot
 
 if TYPE_CHECKING:
     from distributed import Client
 
     from .gather.cluster import Feed
     from .gather.code import CellLog
+    from .gather.host import Holders
 
 #: Seconds that `diagnose` waits at most for what the cluster has to say.
 PATIENCE = 5.0
@@ -34,17 +35,24 @@ def gather(
     namespace: Mapping[str, object],
     *,
     collections: tuple[Collection, ...] | None = None,
+    names: Holders | None = None,
+    local_runs: tuple[LocalRun, ...] = (),
     notes: tuple[str, ...] = (),
 ) -> Snapshot:
     """All that is known now, from what `feed` pulled last. Never computes, never waits, never raises for a
     section that cannot be had: that becomes a gap.
 
-    `collections`: described before, so that the namespace is not looked through again.
+    `collections`, `names`: looked up before, so that the namespace is not looked through again.
+    `local_runs`: what ran in this kernel and not on the cluster.
     """
+    from .gather import host
     from .gather.collections import profile
 
     if collections is None:
         collections = profile(namespace, sizes=feed.sizes, bound_at=cells.bound_at)
+    if names is None:
+        names = host.holders(namespace)
+    kernel = host.kernel(feed.client, names, local_runs)
     code: tuple[Cell, ...] | Gap = cells.cells() or Gap(reason="No cell of a notebook is known.")
     now = time.time()
     try:
@@ -70,11 +78,13 @@ def gather(
             scheduling=gap,
             policy=gap,
             versions=gap,
+            environments=gap,
+            kernel=kernel,
             notes=notes,
         )
     return Snapshot(
         time=now,
-        cluster=sections.cluster,
+        cluster=host.named(sections.cluster, feed.client, names),
         workers=sections.workers,
         load=sections.load,
         prefixes=sections.prefixes,
@@ -89,6 +99,8 @@ def gather(
         scheduling=sections.scheduling,
         policy=sections.policy,
         versions=sections.versions,
+        environments=feed.environments(),
+        kernel=kernel,
         notes=(*notes, *sections.notes),
     )
 

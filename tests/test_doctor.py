@@ -115,6 +115,8 @@ def test_leaves_no_thread_behind(client):
 
 def test_a_fault_in_reading_the_cluster_becomes_gaps():
     class Broken:
+        client = None
+
         def sections(self, cells):
             raise RuntimeError("broken")
 

@@ -28,6 +28,7 @@ from ..snapshot import (
     TaskPrefix,
     Versions,
     Worker,
+    WorkerEnvironment,
     WorkerChange,
     WorkerLoss,
 )
@@ -164,6 +165,11 @@ class Feed:
         if self._environments is not None:
             with contextlib.suppress(Exception):
                 await self._environments.close()
+
+    @property
+    def client(self) -> Client | None:
+        """The one that is followed, while the notebook keeps it."""
+        return self._client()
 
     async def settle(self) -> None:
         """Wait, a little, for workers that were asked for their environment."""

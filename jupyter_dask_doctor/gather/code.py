@@ -70,12 +70,19 @@ class CellLog:
             del self._runs[:-MAX_RUNS]
             self.version += 1
 
-    def stop(self, *, failed: bool, execution_count: int | None = None, time: float | None = None) -> None:
-        """The cell that ran has ended."""
+    def stop(
+        self,
+        *,
+        failed: bool,
+        error: str | None = None,
+        execution_count: int | None = None,
+        time: float | None = None,
+    ) -> None:
+        """The cell that ran has ended, `error`: with an exception of this class."""
         with self._lock:
             if self._running is not None and execution_count is not None:
                 self._running = replace(self._running, execution_count=execution_count)
-            self._close(_time.time() if time is None else time, failed=failed)
+            self._close(_time.time() if time is None else time, failed=failed, error=error)
             self.version += 1
 
     def set_notebook(self, cells: Sequence[CellText]) -> None:
@@ -126,11 +133,11 @@ class CellLog:
                 best = run.cell
         return None if best is None else _location(best)
 
-    def _close(self, now: float, *, failed: bool) -> None:
+    def _close(self, now: float, *, failed: bool, error: str | None = None) -> None:
         cell, self._running = self._running, None
         if cell is None:
             return
-        cell = replace(cell, stopped=now, has_failed=failed)
+        cell = replace(cell, stopped=now, has_failed=failed, error=error)
         self._remember(cell)
         for index in range(len(self._runs) - 1, -1, -1):
             start, stop, _ = self._runs[index]

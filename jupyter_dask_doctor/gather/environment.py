@@ -35,7 +35,7 @@ _pickling = threading.Lock()
 @functools.cache
 def question() -> bytes:
     """The question with its code, so that a worker's environment need not have this package."""
-    import cloudpickle
+    import cloudpickle  # type: ignore[import-untyped]
 
     with _pickling:
         is_known = worker_environment.__name__ in cloudpickle.list_registry_pickle_by_value()
@@ -167,7 +167,8 @@ def _choose(workers: Mapping[str, str], told: Collection[str]) -> frozenset[str]
     """Those who told before, then one of each host, then the others, by address."""
     alive = [address for address, status in workers.items() if status in ("running", "paused")]
     hosts: set[str] = set()
-    first, more = [], []
+    first: list[str] = []
+    more: list[str] = []
     for address in sorted(alive, key=lambda address: (address not in told, address)):
         host = _host(address)
         (more if host in hosts and address not in told else first).append(address)

@@ -137,7 +137,7 @@ def of_machine(directory: str, found: dict[str, Any]) -> None:
         ("disk", lambda: disk(directory)),
     ):
         try:
-            found[name] = look()  # type: ignore[no-untyped-call]
+            found[name] = look()
         except Exception:
             continue
 
@@ -204,7 +204,7 @@ def n_gpus() -> int:
     if "pynvml" in sys.modules:
         from distributed.diagnostics import nvml
 
-        return int(nvml.device_get_count())
+        return int(nvml.device_get_count())  # type: ignore[no-untyped-call]
     return known
 
 

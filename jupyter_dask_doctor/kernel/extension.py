@@ -130,7 +130,12 @@ class Hearer:
             count = result.execution_count if self._count is not None else None
             if count is not None and self._count is not None:
                 self._ahead = self._count - count
-            self._monitor.cell_stopped(execution_count=count, failed=not result.success)
+            error = result.error_in_exec or result.error_before_exec
+            self._monitor.cell_stopped(
+                execution_count=count,
+                failed=not result.success,
+                error=None if error is None else _class_name(error),
+            )
         except Exception:
             return
 
@@ -144,6 +149,12 @@ class Hearer:
         message = header.get("msg_id") if isinstance(header, dict) else None
         cell_id = metadata.get("cellId") if isinstance(metadata, dict) else None
         return message, cell_id
+
+
+def _class_name(error: BaseException) -> str | None:
+    # With type() alone: no attribute of a stranger's object is touched.
+    name = type.__getattribute__(type(error), "__name__")
+    return name[:200] if isinstance(name, str) else None
 
 
 def _cell_id(value: object) -> str | None:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from .channel import Asked, bare, understand
 
 if TYPE_CHECKING:
+    from ..gather.local_runs import LocalRuns
     from ..messages import StatusKind
     from ..report import Report
     from .reply import Plain, Ready
@@ -49,6 +50,8 @@ class CellEvent:
     execution_count: int | None
     source: str | None
     has_failed: bool = False
+    #: The class of the exception it ended with.
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,7 @@ class Monitor:
         self._wake: asyncio.Event | None = None
         self._stopping = False
         self._in_a_row = 0
+        self._local_runs: LocalRuns | None = None
 
     # On the main thread.
 
@@ -91,10 +95,11 @@ class Monitor:
         self._events.append(
             CellEvent(time=time.time(), cell_id=cell_id, execution_count=execution_count, source=source)
         )
+        self._listen()
         self.start()
         self.wake()
 
-    def cell_stopped(self, *, execution_count: int | None, failed: bool) -> None:
+    def cell_stopped(self, *, execution_count: int | None, failed: bool, error: str | None = None) -> None:
         self._events.append(
             CellEvent(
                 time=time.time(),
@@ -102,9 +107,25 @@ class Monitor:
                 execution_count=execution_count,
                 source=None,
                 has_failed=failed,
+                error=error,
             )
         )
+        self._listen()
         self.wake()
+
+    def _listen(self) -> None:
+        # Where Dask is in use already; to know when it is not costs a look at a dictionary.
+        if "dask.callbacks" not in sys.modules or self._stopping:
+            return
+        if self.off is not None:
+            if self._local_runs is not None:
+                self._local_runs.stop()
+            return
+        if self._local_runs is None:
+            from ..gather.local_runs import LocalRuns
+
+            self._local_runs = LocalRuns(time.time)
+        self._local_runs.listen()
 
     def refresh(self, timeout: float) -> Report | None:
         """A report on what is so now; when the cluster does not answer in `timeout` seconds the last one, which
@@ -162,6 +183,8 @@ class Monitor:
     def stop(self, timeout: float = 2.0) -> None:
         """Ends the thread and lets go of every client. Waits for that at most `timeout` seconds."""
         self._stopping = True
+        if self._local_runs is not None:
+            self._local_runs.stop()
         atexit.unregister(self.stop)
         thread = self._thread
         if thread is None or thread is threading.current_thread():
@@ -255,6 +278,7 @@ class Monitor:
 
             assert self._wake is not None
             watch = self.watch = Watch(self.session, self.namespace, self._wake.set)
+        watch.local_runs = self._local_runs
         while self._events:
             watch.hear(self._events.popleft())
         notebook, self._notebook = self._notebook, None

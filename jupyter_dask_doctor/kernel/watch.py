@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from ..gather.cluster import Feed
+    from ..gather.host import Holders
+    from ..gather.local_runs import LocalRuns
     from ..gather.submissions import Submissions
     from ..verify import Ledger
     from .monitor import CellEvent
@@ -89,6 +91,9 @@ class Watch:
         self._served: list[concurrent.futures.Future[None]] = []
         self._busy_at = float("-inf")
         self._collections: tuple[Collection, ...] = ()
+        self._names: Holders = ()
+        #: What listens to computations in the kernel itself, once there is one.
+        self.local_runs: LocalRuns | None = None
         self._profile_pace, self._judge_pace = _Pace(), _Pace()
         #: Grows with every turn that did its work, so that one with nothing to do does not pass for a success.
         self.n_done = 0
@@ -104,7 +109,12 @@ class Watch:
         """A cell started or stopped."""
         self._busy_at = time.monotonic()
         if event.source is None:
-            self.cells.stop(failed=event.has_failed, execution_count=event.execution_count, time=event.time)
+            self.cells.stop(
+                failed=event.has_failed,
+                error=event.error,
+                execution_count=event.execution_count,
+                time=event.time,
+            )
         else:
             self.cells.start(
                 cell_id=event.cell_id,
@@ -192,6 +202,7 @@ class Watch:
             await self._stop_pull()
             self._followed = target.id
             self._collections = ()
+            self._names = ()
             self.snapshot = self.report = None
             self._judged = None
             self._profile_pace, self._judge_pace = _Pace(), _Pace()
@@ -285,7 +296,15 @@ class Watch:
         version = self.cells.version
         self._profile(feed, share, is_awaited=is_awaited)
         notes = (held_up(lag),) if lag > LAG else ()
-        self.snapshot = doctor.gather(feed, self.cells, {}, collections=self._collections, notes=notes)
+        self.snapshot = doctor.gather(
+            feed,
+            self.cells,
+            {},
+            collections=self._collections,
+            names=self._names,
+            local_runs=() if self.local_runs is None else self.local_runs.told(self.cells),
+            notes=notes,
+        )
         if self._ledger is None:
             self._ledger = Ledger()
         self.report = runner.examine(self.snapshot, ledger=self._ledger, settings=config.read())
@@ -295,12 +314,14 @@ class Watch:
 
     def _profile(self, feed: Feed, share: float, *, is_awaited: bool) -> None:
         from ..gather.collections import profile
+        from ..gather.host import holders
 
         if not is_awaited and not self._profile_pace.is_due(share):
             return
         began = time.thread_time()
         namespace = self._namespace()
         self._collections = profile(namespace, sizes=feed.sizes, bound_at=self.cells.bound_at)
+        self._names = holders(namespace)
         self._profile_pace.done(time.thread_time() - began)
 
     # Publishing
