@@ -20,7 +20,8 @@ def test_is_a_clean_notebook(notebook):
     nbformat.validate(told)
     assert told["cells"][0]["cell_type"] == "markdown"
     for cell in told["cells"]:
-        assert not cell.get("outputs") and cell.get("execution_count") is None
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
     assert all(parse(source) is not None for _, source in notebook.cells)
     ids = {key for key, _ in notebook.cells}
     named = {*notebook.errors, *([notebook.interrupt.cell] if notebook.interrupt else [])}
