@@ -214,6 +214,8 @@ class Rest:
     unmanaged: tuple[tuple[str, int], ...]
     tasks_known: int = 0
     scheduler_memory: int | None = None
+    #: How long the pause had lasted by then: memory is told with heartbeats, and so it may be of before.
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,7 +233,8 @@ class TaskPrefix:
     #: Tasks that came to a good end so far, also those that are forgotten, and those at workers now.
     n_done: int = 0
     n_processing: int = 0
-    #: The longest run of one task so far; None when none was measured.
+    #: The longest run of a task that has ended, as far as polling tells (at least that long; those that run
+    #: now do not count); None when none was seen.
     max_seconds: float | None = None
     #: Thread-seconds of runs that ended in an error, retried ones included; None when not told.
     failed_seconds: float | None = None
@@ -457,7 +460,7 @@ class BlockedTasks:
     n: int
     #: How long the oldest of them has waited.
     seconds: float
-    #: What they ask for: all empty means that there is no worker at all.
+    #: What they ask for: all empty means that there is no worker at all, or none that takes tasks (all paused).
     workers: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     resources: tuple[tuple[str, float], ...] = ()
@@ -488,6 +491,9 @@ class Scheduling:
     blocked: tuple[BlockedTasks, ...] = ()
     #: Fetched once when nothing has finished for long; None when never fetched.
     stacks: tuple[CallStack, ...] | None = None
+    #: Workers of the whole cluster that are paused, and that have not been heard of for several heartbeats.
+    n_paused: int = 0
+    n_silent: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,15 +28,19 @@ from ..snapshot import (
     TaskPrefix,
     Versions,
     Worker,
-    WorkerEnvironment,
     WorkerChange,
+    WorkerEnvironment,
     WorkerLoss,
 )
 from .code import CellLog
 from .connection import Connection, Refused
 from .environment import Environments
+from .facts import Facts
+from .limited import limited_reply
+from .rests import Rests
 from .scheduler_graphs import SEND_RECORDS, SEND_ROWS
-from .scheduler_view import MAX_NAME
+from .scheduler_metrics import SEND_METRICS
+from .scheduling import Schedule
 from .submissions import Submissions
 from .tasks import Tasks
 from .workers import Workers
@@ -133,6 +137,8 @@ class Feed:
         self._epoch: float | None = None
         self._tasks = Tasks("", self.client_id)
         self._workers = Workers()
+        self._schedule = Schedule()
+        self._stacks: asyncio.Task[None] | None = None
         self._environments: Environments | None = None
         #: Seconds that the scheduler's loop spent on the last snapshot.
         self.seconds = 0.0
@@ -227,6 +233,9 @@ class Feed:
             self._prefixes = ()
             self._tasks = Tasks(scheduler_id, self.client_id)
             self._workers = Workers()
+            self._schedule = Schedule()
+            self._rests = Rests()
+            self._facts = Facts()
         self._cluster = _cluster(client, identity)
         if self._environments is None:
             self._environments = Environments(
@@ -241,10 +250,15 @@ class Feed:
             if not reply:
                 return
             assert self.scheduler_id is not None
+            if reply["scheduler_id"] != self.scheduler_id:
+                # Another one at its address that knows our plugin from another notebook.
+                connection.scheduler_id = None
+                raise ConnectionResetError
             if reply["epoch"] != self._epoch:
                 # A fresh plugin counts anew.
                 self._epoch = reply["epoch"]
                 self._tasks = Tasks(self.scheduler_id, self.client_id)
+                self._rests.renew()
             if self._submissions is not None:
                 self._tasks.submit(self._submissions.take(self.client_id))
             self._workers.take(reply, connection.to_kernel)
@@ -260,12 +274,30 @@ class Feed:
                     n_suspicious=suspicious,
                     nbytes=nbytes,
                     compute_seconds=seconds,
+                    n_done=done,
+                    n_processing=processing,
+                    max_seconds=longest,
+                    failed_seconds=failed,
                 )
-                for name, n, memory, erred, suspicious, nbytes, seconds in reply["tasks"]["prefixes"]
-            )
+                for (
+                    name, n, memory, erred, suspicious, nbytes, seconds, done, processing, longest, failed
+                ) in reply["tasks"]["prefixes"]
+            )  # fmt: skip
+            self._schedule.take(reply, connection.to_kernel, self._tasks.last_stop)
+            self._rests.take(reply, self._workers.loads()[-1], self._workers.workers())
             self.seconds = reply["seconds"]
-            if len(reply["sizes"]) < SEND_ROWS and len(reply["graphs"]) + len(reply["groups"]) < SEND_RECORDS:
+            if (
+                len(reply["sizes"]) < SEND_ROWS
+                and len(reply["graphs"]) + len(reply["groups"]) < SEND_RECORDS
+                and len(reply["sums"] or ()) < SEND_METRICS
+            ):
                 break
+        if self._facts.are_due(reply["n_changes"]):
+            self._facts.take(await connection.facts(), reply["n_changes"])
+        overdue = self._schedule.overdue({prefix.name: prefix.max_seconds for prefix in self._prefixes})
+        if overdue:
+            # Beside the pulls: a worker that hangs may not answer.
+            self._stacks = asyncio.ensure_future(self._schedule.fetch(connection.call_stack, overdue))
         self.state, self.reason = "live", ""
         if self._environments is not None:
             # Only now: that the scheduler took the plugin in shows that its Python is ours.
@@ -278,7 +310,8 @@ class Feed:
             self._limited_at = now
             identity = await connection.identify(LIMITED_WORKERS)
             states = await connection.prefix_states()
-            self._workers.take(_limited_reply(identity, states), connection.to_kernel)
+            self._workers.take(limited_reply(identity, states), lambda moment: moment)
+            self._facts.take_limited(connection.versions)
         self.state, self.reason = "limited", f"{self._refused}."
 
     def _lose(self, reason: str) -> None:
@@ -286,6 +319,10 @@ class Feed:
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
+        stacks, self._stacks = self._stacks, None
+        if stacks is not None:
+            stacks.cancel()
+            await asyncio.gather(stacks, return_exceptions=True)
         if connection is not None:
             with contextlib.suppress(Exception):
                 await connection.close()
@@ -311,17 +348,20 @@ class Feed:
             computations=tasks.computations(cells),
             losses=workers.losses(cells, tasks.prefixes),
             failures=tasks.failures(cells),
-            rests=Gap(reason="Nothing was asked yet."),
-            changes=Gap(reason="Nothing was asked yet."),
-            scheduling=Gap(reason="Nothing was asked yet."),
-            policy=Gap(reason="Nothing was asked yet."),
-            versions=Gap(reason="Nothing was asked yet."),
+            rests=self._rests.view(),
+            changes=workers.changes(cells, tasks.prefixes),
+            scheduling=self._schedule.view(tasks, cells),
+            policy=self._facts.policy,
+            versions=self._facts.versions,
             notes=tuple(self._notes()),
         )
 
     def _notes(self) -> Iterator[str]:
         if self._workers.n > self._workers.n_shown:
-            yield f"Only the {self._workers.n_shown} fullest of {self._workers.n:,} workers are shown singly."
+            yield (
+                f"Only {self._workers.n_shown} of {self._workers.n:,} workers are shown singly: the fullest, "
+                "those with most to do, and some of the others."
+            )
         if self._tasks.n_dropped:
             yield f"The sizes of {self._tasks.n_dropped:,} tasks were not looked at: too many at once."
 
@@ -363,59 +403,3 @@ def _fraction(name: str) -> float:
 
     value = dask.config.get(f"distributed.worker.memory.{name}", None)
     return float(value) if isinstance(value, (int, float)) and value else 1.0
-
-
-def _limited_reply(identity: Mapping[str, Any], states: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
-    """What the plugin would say, as far as the scheduler tells without it."""
-    shown = []
-    for address, worker in identity["workers"].items():
-        metrics = worker["metrics"]
-        spilled = metrics.get("spilled_bytes") or {}
-        process = int(metrics.get("memory") or 0)
-        counts = metrics.get("task_counts") or {}
-        shown.append(
-            [
-                address,
-                str(worker["name"])[:MAX_NAME],
-                worker["nthreads"],
-                worker["memory_limit"],
-                worker["status"],
-                process,
-                min(process, int(metrics.get("managed_bytes") or 0)),
-                int(spilled.get("disk") or 0),
-                0,
-                counts.get("executing", 0) + counts.get("ready", 0),
-                counts.get("executing", 0),
-                float(metrics.get("cpu") or 0.0),
-                (),
-                worker["last_seen"],
-            ]
-        )
-    n = identity.get("n_workers", len(shown))
-    memory = sorted(row[5] for row in shown) or [0]
-    is_limited = bool(shown) and all(row[3] for row in shown)
-
-    def count(state: str) -> int:
-        return sum(by_state.get(state, 0) for by_state in states.values())
-
-    return {
-        "time": time.time(),
-        "losses": (),
-        "workers": {
-            "n": n,
-            "nthreads": identity.get("total_threads", sum(row[2] for row in shown)),
-            "memory_limit": identity.get("total_memory") if is_limited else None,
-            "process": sum(memory),
-            "managed": sum(row[6] for row in shown),
-            "spilled": sum(row[7] for row in shown),
-            "quantiles": [memory[0], memory[len(memory) // 2], memory[-1]],
-            "busy": sum(min(row[10], row[2]) for row in shown),
-            "shown": shown,
-        },
-        "tasks": {
-            "waiting": count("waiting"),
-            "processing": count("processing"),
-            "memory": count("memory"),
-            "erred": count("erred"),
-        },
-    }

@@ -9,9 +9,31 @@ import time
 from collections import deque
 from typing import Any
 
-from . import scheduler_graphs, scheduler_losses, scheduler_plugin, scheduler_view
-from .scheduler_plugin import HANDLER, VERSION, DoctorPlugin
+from . import (
+    scheduler_changes,
+    scheduler_facts,
+    scheduler_graphs,
+    scheduler_losses,
+    scheduler_metrics,
+    scheduler_plugin,
+    scheduler_running,
+    scheduler_view,
+)
+from .scheduler_plugin import FACTS_HANDLER, HANDLER, VERSION, DoctorPlugin
 
+#: All that the plugin is made of.
+MODULES = (
+    scheduler_plugin,
+    scheduler_changes,
+    scheduler_facts,
+    scheduler_graphs,
+    scheduler_losses,
+    scheduler_metrics,
+    scheduler_running,
+    scheduler_view,
+)
+#: Up to where the last answer went; the next one goes on from there.
+CURSOR = ("since", "rows", "metrics", "epoch")
 _pickling = threading.Lock()
 
 
@@ -26,8 +48,7 @@ def plugin_bytes() -> bytes:
 
     with _pickling:
         known = cloudpickle.list_registry_pickle_by_value()
-        ours = (scheduler_plugin, scheduler_graphs, scheduler_losses, scheduler_view)
-        modules = [module for module in ours if module.__name__ not in known]
+        modules = [module for module in MODULES if module.__name__ not in known]
         for module in modules:
             cloudpickle.register_pickle_by_value(module)
         try:
@@ -48,8 +69,10 @@ class Connection:
         self._rpc: Any = open_line(address, connection_args=connection_args, timeout=timeout)
         #: Its identity as of the last call of `identify`.
         self.scheduler_id: str | None = None
+        #: Of the scheduler's process, as `distributed.versions` tells them; empty before `register`.
+        self.versions: dict[str, Any] = {}
         self._has_plugin = False
-        self._cursor: dict[str, Any] = {"since": 0, "rows": 0, "epoch": 0.0}
+        self._cursor: dict[str, Any] = dict.fromkeys(CURSOR, 0)
         self._clock: deque[tuple[float, float]] = deque(maxlen=30)
 
     async def identify(self, n_workers: int = 0) -> dict[str, Any]:
@@ -61,7 +84,7 @@ class Connection:
         """Put the plugin on the scheduler unless it is there; raises `Refused`."""
         if self._has_plugin:
             return
-        versions = await self._rpc.versions()
+        versions = self.versions = await self._rpc.versions()
         theirs = str((versions.get("host") or {}).get("python", ""))
         ours = "{}.{}".format(*sys.version_info[:2])
         if not theirs.startswith(f"{ours}."):
@@ -93,8 +116,17 @@ class Connection:
         if "fault" in reply:
             return {}
         self._clock.append((after - before, (before + after) / 2 - reply["time"]))
-        self._cursor = {"since": reply["since"], "rows": reply["rows"], "epoch": reply["epoch"]}
+        self._cursor = {name: reply[name] for name in CURSOR}
         return reply
+
+    async def call_stack(self, keys: list[Any]) -> Any:
+        """Where running tasks stand, as the scheduler hears from their workers: {worker: {key: frames}}."""
+        return await self._rpc.call_stack(keys=keys)
+
+    async def facts(self) -> dict[str, Any]:
+        """What the plugin tells rarely; empty when it cannot."""
+        reply: Any = await getattr(self._rpc, FACTS_HANDLER)()
+        return reply if isinstance(reply, dict) else {}
 
     async def prefix_states(self) -> dict[str, dict[str, int]]:
         """How many tasks are in which state, without the plugin."""

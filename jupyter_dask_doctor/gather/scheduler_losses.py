@@ -35,7 +35,7 @@ class Losses:
         #: When the whole cluster was restarted last.
         self.restarted = 0.0
         #: Workers as the last snapshot saw them: when one has vanished it is too late to ask.
-        self.seen: dict[str, list[Any]] = {}
+        self.seen: dict[str, dict[str, Any]] = {}
         self._retiring: OrderedDict[str, float] = OrderedDict()
         self._last_failure = 0.0
 
@@ -85,24 +85,26 @@ class Losses:
             prefixes = list(dict.fromkeys(ts.prefix.name for ts in islice(ws.processing, 8)))
         self._lose(address, "memory", msg.get("rss"), limit, prefixes)
 
-    def removed(self, msg: dict[str, Any]) -> None:
-        """A worker has left the scheduler."""
+    def removed(self, msg: dict[str, Any], first_seen: float | None = None) -> bool:
+        """A worker has left the scheduler; whether it was asked to. It was there since `first_seen`."""
         address = str(msg.get("worker"))
         was_retiring = self._retiring.pop(address, None) is not None
         seen = self.seen.pop(address, None)
         if msg.get("expected") or was_retiring:
-            return
-        if self.scheduler.status.name != "running" or time() - self.restarted < 5.0:
-            return
+            return True
         now = time()
-        if any(loss["address"] == address and now - loss["time"] < SAME_LOSS for loss in self.losses):
-            return
+        if self.scheduler.status.name != "running" or now - self.restarted < 5.0:
+            return True
+        since = max(now - SAME_LOSS, first_seen or 0.0)
+        if any(loss["address"] == address and loss["time"] >= since for loss in self.losses):
+            return False
         tasks = [self.scheduler.tasks.get(key) for key in islice(msg.get("processing-tasks") or (), 50)]
         lost = list(dict.fromkeys(ts.prefix.name[:MAX_NAME] for ts in tasks if ts is not None))
-        limit, process = (seen[3], seen[5]) if seen is not None else (0, None)
+        limit, process = (seen["memory_limit"], seen["process"]) if seen is not None else (0, None)
         # What it ran at its last heartbeat, when that is still among what it took with it.
-        running = [name for name in seen[12] if name in lost] if seen is not None else []
+        running = [name for name in seen["prefixes"] if name in lost] if seen is not None else []
         self._lose(address, "unexpected", process, limit, running or lost[:8])
+        return False
 
     def pardon(self, workers: Any) -> None:
         """Take back the losses that a restart on purpose caused; it is announced when it is over."""

@@ -14,17 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
 
+from .scheduler_changes import Changes
+from .scheduler_facts import view_policy, view_versions
 from .scheduler_graphs import SEND_ROWS, Graphs
 from .scheduler_losses import Losses
-from .scheduler_view import MAX_WORKERS, view_tasks, view_workers
+from .scheduler_metrics import Metrics
+from .scheduler_running import Running
+from .scheduler_view import MAX_WORKERS, WORKER_FIELDS, view_scheduler, view_tasks, view_workers
 
 if TYPE_CHECKING:
     from distributed.scheduler import Scheduler
 
 #: Raise with every change of what `snapshot` answers: a newer plugin replaces an older one.
-VERSION = 1
+VERSION = 2
 PREFIX = "dask-doctor-"
 HANDLER = "dask_doctor_snapshot"
+FACTS_HANDLER = "dask_doctor_facts"
 
 MAX_FAULTS = 5
 #: Seconds of one snapshot for the sizes of tasks, and for the state of graphs.
@@ -80,11 +85,20 @@ class DoctorPlugin(SchedulerPlugin):
                 self.losses.killed(msg)
             elif topic == "all":
                 if action == "remove-worker":
-                    self.losses.removed(msg)
+                    first_seen = self.changes.first_seen.get(str(msg.get("worker")))
+                    is_expected = self.losses.removed(msg, first_seen)
+                    self.changes.removed(msg, is_expected)
                 elif action == "restart-workers":
                     self.losses.pardon(msg.get("workers"))
+                    self.changes.pardon(msg.get("workers"))
             elif action == "worker-status-change":
                 self.losses.status_changed(topic, msg)
+        except Exception as error:
+            self._fault(error)
+
+    def add_worker(self, scheduler: Scheduler, worker: str) -> None:
+        try:
+            self.changes.added(worker)
         except Exception as error:
             self._fault(error)
 
@@ -94,16 +108,33 @@ class DoctorPlugin(SchedulerPlugin):
         except Exception as error:
             self._fault(error)
 
-    def snapshot(self, since: int = 0, rows: int = 0, epoch: float = 0.0) -> dict[str, Any]:
-        """Answer what changed after the cursor `since`, and the sizes from row `rows` on.
+    def snapshot(
+        self, since: int = 0, rows: int = 0, epoch: float = 0.0, metrics: int = 0
+    ) -> dict[str, Any]:
+        """Answer what changed after the cursors `since` and `metrics`, and the sizes from row `rows` on.
 
-        Both cursors belong to the life of this plugin that `epoch` names, and are zero for another one.
+        The cursors belong to the life of this plugin that `epoch` names, and are zero for another one.
         """
         try:
-            return self._snapshot(since, rows, epoch)
+            return self._snapshot(since, rows, metrics, epoch)
         except Exception as error:
             self._fault(error)
             return {"version": VERSION, "fault": repr(error)[:500]}
+
+    def facts(self) -> dict[str, Any]:
+        """What changes rarely; empty when it cannot be had."""
+        try:
+            assert self.scheduler is not None
+            began = perf_counter()
+            return {
+                "scheduler_id": self.scheduler.id,
+                "policy": view_policy(self.scheduler),
+                "versions": view_versions(self.scheduler),
+                "seconds": perf_counter() - began,
+            }
+        except Exception as error:
+            self._fault(error)
+            return {}
 
     # -- its life -------------------------------------------------------------------------------------------
 
@@ -113,7 +144,11 @@ class DoctorPlugin(SchedulerPlugin):
         self.n_faults = 0
         self.graphs = Graphs(scheduler)
         self.losses = Losses(scheduler)
+        self.changes = Changes(scheduler)
+        self.running = Running(scheduler)
+        self.metrics = Metrics(scheduler)
         self.view: tuple[float, dict[str, Any], dict[str, Any]] = (0.0, {}, {})
+        self.hands: dict[str, Any] = {}
         for name in list(scheduler.plugins):
             if not name.startswith(PREFIX) or name == self.name:
                 continue
@@ -123,6 +158,7 @@ class DoctorPlugin(SchedulerPlugin):
                 return
             scheduler.remove_plugin(name)
         scheduler.handlers[HANDLER] = self.snapshot
+        scheduler.handlers[FACTS_HANDLER] = self.facts
         self.graphs.recover()
 
     def _leave(self) -> None:
@@ -135,7 +171,7 @@ class DoctorPlugin(SchedulerPlugin):
             return
         reason = f"{type(error).__name__}: {error}"[:500]
 
-        def snapshot(since: int = 0, rows: int = 0, epoch: float = 0.0) -> dict[str, Any]:
+        def snapshot(**cursor: float) -> dict[str, Any]:
             return {"version": VERSION, "off": reason}
 
         self.scheduler.handlers[HANDLER] = snapshot
@@ -143,26 +179,39 @@ class DoctorPlugin(SchedulerPlugin):
         self._forget()
 
     def _forget(self) -> None:
-        if hasattr(self, "losses"):
+        if hasattr(self, "changes"):
             self.graphs.clear()
             self.losses.clear()
+            self.changes.clear()
+            self.running.clear()
+            self.metrics.clear()
 
     # -- snapshots ------------------------------------------------------------------------------------------
 
-    def _snapshot(self, since: int, rows: int, epoch: float) -> dict[str, Any]:
+    def _snapshot(self, since: int, rows: int, metrics: int, epoch: float) -> dict[str, Any]:
         assert self.scheduler is not None
         began = perf_counter()
         if epoch != self.epoch:
-            since = rows = 0
+            since = rows = metrics = 0
         now = time()
         # With many workers their view is the dearest part: not anew in every snapshot.
         if not 0 <= now - self.view[0] < (0.2 if len(self.scheduler.workers) <= MAX_WORKERS else 1.0):
-            self.view = (now, view_workers(self.scheduler), view_tasks(self.scheduler))
-            self.losses.seen = {row[0]: row for row in self.view[1]["shown"]}
+            workers = view_workers(self.scheduler, self.changes.first_seen)
+            self.hands = self.running.look(self.graphs)
+            self.metrics.look()
+            tasks = {
+                **view_tasks(self.scheduler, self.running, self.metrics),
+                "scheduler": view_scheduler(self.scheduler),
+            }
+            self.view = (now, workers, tasks)
+            self.losses.seen = {
+                row[0]: dict(zip(WORKER_FIELDS, row, strict=True)) for row in workers["shown"]
+            }
         self.graphs.walk(min(perf_counter(), began + 0.001) + WALK_SECONDS)
         self.graphs.refresh(min(perf_counter(), began + 0.002) + REFRESH_SECONDS)
         self.losses.look_at_failures(self.graphs)
         graphs, groups, until = self.graphs.changes(since)
+        sums, metrics = self.metrics.changes(metrics)
         rows = max(rows, self.graphs.first_row)
         sent = self.graphs.rows[rows - self.graphs.first_row :][:SEND_ROWS]
         return {
@@ -172,12 +221,17 @@ class DoctorPlugin(SchedulerPlugin):
             "time": now,
             "since": until,
             "rows": rows + len(sent),
+            "metrics": metrics,
             "workers": self.view[1],
             "tasks": self.view[2],
             "graphs": graphs,
             "groups": groups,
+            "sums": sums,
+            "running": self.hands,
             "sizes": sent,
             "losses": self.losses.told(now),
+            "changes": self.changes.told(now),
+            "n_changes": self.changes.n,
             "failures": list(self.losses.failures),
             "n_dropped": self.graphs.n_dropped,
             "n_faults": self.n_faults,
