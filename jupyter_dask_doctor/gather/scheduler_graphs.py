@@ -25,7 +25,17 @@ WALK_KEYS = 4_000
 SEND_ROWS = 2_000
 SEND_RECORDS = 500
 
+#: Whose seconds are told of a group, in this order.
+ACTIONS = ("compute", "transfer", "disk-read", "disk-write", "deserialize")
+#: Groups of graphs that are done are looked at again so many at a time: what is held may be let go of.
+LOOK_AGAIN = 200
+
 _group_of = attrgetter("group")
+
+
+def n_done(tg: TaskGroup) -> int:
+    """How often tasks of a group have come to a good end."""
+    return sum(tg._types.values())
 
 
 class Graph:
@@ -80,12 +90,17 @@ class Group:
         self.seen: Any = None
         durations = tg.all_durations
         # Names without a token (`submit`, `map`) go on in the group of earlier calls.
-        self.compute, self.transfer = durations.get("compute", 0.0), durations.get("transfer", 0.0)
+        self.before = [durations.get(action, 0.0) for action in ACTIONS]
+        self.n_before = n_done(tg)
         self.is_shared = tg.stop > 0
+
+    def forget_before(self) -> None:
+        """All that the task group did was for this graph."""
+        self.before, self.n_before, self.is_shared = [0.0] * len(ACTIONS), 0, False
 
     def has_changed(self) -> bool:
         tg = self.tg
-        now = (tg.duration, tg.stop, self.n_tasks)
+        now = (tg.duration, tg.stop, self.n_tasks, tg.states["memory"])
         if now == self.seen:
             return False
         self.seen = now
@@ -99,11 +114,13 @@ class Group:
             tg.name[:MAX_NAME],
             tg.prefix.name[:MAX_NAME],
             self.n_tasks,
-            max(0.0, durations.get("compute", 0.0) - self.compute),
-            max(0.0, durations.get("transfer", 0.0) - self.transfer),
+            [max(0.0, durations.get(a, 0.0) - b) for a, b in zip(ACTIONS, self.before, strict=True)],
             None if self.is_shared else tg.start or None,
             tg.stop if tg.stop > self.graph.time or not self.is_shared else None,
             [name[:MAX_NAME] for name in islice((d.name for d in tg.dependencies), 20)],
+            tg.states["memory"],
+            max(0, n_done(tg) - self.n_before),
+            [name[:MAX_NAME] for name in islice(tg.types, 5)],
         ]
 
 
@@ -120,6 +137,8 @@ class Graphs:
         self.seq = self.first_row = self.n_dropped = self.n_unbound = 0
         self.all: OrderedDict[int, Graph] = OrderedDict()
         self.unfinished: deque[Graph] = deque()
+        #: Groups of graphs that are done, as long as the scheduler knows any of their tasks.
+        self.held: deque[Group] = deque(maxlen=MAX_GROUPS)
         self.by_stimulus: OrderedDict[str, Graph] = OrderedDict()
         #: The newest `Group` of each task group, by identity.
         self.by_tg: dict[int, Group] = {}
@@ -131,7 +150,9 @@ class Graphs:
         self.ids = iter(range(1, 1 << 62))
 
     def clear(self) -> None:
-        for held in (self.all, self.unfinished, self.by_stimulus, self.by_tg, self.changed, self.rows):
+        for held in (
+            self.all, self.unfinished, self.held, self.by_stimulus, self.by_tg, self.changed, self.rows
+        ):  # fmt: skip
             held.clear()
 
     def add(self, client: str, keys: set[Any], tasks: list[Any], stimulus_id: str | None) -> None:
@@ -261,8 +282,7 @@ class Graphs:
             if later and len(later[-1].groups) < MAX_GROUPS_PER_GRAPH:
                 later[-1].layers[tg.prefix.name] += len(tg)
                 self._add_group(later[-1], tg, len(tg))
-                self.by_tg[id(tg)].compute = self.by_tg[id(tg)].transfer = 0.0
-                self.by_tg[id(tg)].is_shared = False
+                self.by_tg[id(tg)].forget_before()
         for ts in islice(scheduler.tasks.values(), 20_000):
             group = self.by_tg.get(id(ts.group))
             if group is not None:
@@ -349,10 +369,24 @@ class Graphs:
                 self.unfinished.popleft()
                 graph.is_done = True
                 self._touch("graph", graph)
+                self.held.extend(graph.groups.values())
             else:
                 self.unfinished.rotate(-1)
             if perf_counter() > deadline:
-                break
+                return
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """What was held may have been let go of, or lost and made again."""
+        task_groups = self.scheduler.task_groups
+        for _ in range(min(len(self.held), LOOK_AGAIN)):
+            group = self.held.popleft()
+            if ("group", group.id) not in self.changed:
+                continue  # forgotten with its graph
+            if group.has_changed():
+                self._touch("group", group)
+            if task_groups.get(group.tg.name) is group.tg:
+                self.held.append(group)
 
     def _is_done(self, graph: Graph, deadline: float) -> bool:
         if graph.wanted is None:

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..snapshot import Computation, Location, PartitionSizes, TaskFailure, TaskGroup
+from .activity import Activities
 from .code import CellLog
 from .fusion import spared
+from .scheduler_metrics import SEND_METRICS
 from .scheduler_view import MAX_NAME
 from .submissions import Submission
 
@@ -30,6 +32,10 @@ MAX_UNMATCHED = 600.0
 MAX_DELAY = 30.0
 #: The scheduler's clock and ours agree to this after correction.
 CLOCK = 0.05
+#: A worker whose clock was set meanwhile tells times that cannot be: durations above this (30 years) and
+#: moments that are still to come by this much are not believed.
+MAX_SECONDS = 1e9
+MAX_AHEAD = 3_600.0
 
 KILLED = (
     "{n} workers died while they ran this task, so Dask gave it up. "
@@ -107,11 +113,14 @@ class _Group:
     name: str
     prefix: str
     n_tasks: int
-    compute: float
-    transfer: float
+    #: As `scheduler_graphs.ACTIONS` has them.
+    seconds: tuple[float | None, ...]
     start: float | None
     stop: float | None
     dependencies: tuple[str, ...]
+    n_memory: int
+    n_done: int
+    types: tuple[str, ...]
 
 
 class Tasks:
@@ -126,7 +135,10 @@ class Tasks:
         self._names: OrderedDict[int, str] = OrderedDict()
         self._failures: tuple[Sequence[Any], ...] = ()
         self._unmatched: deque[Submission] = deque(maxlen=1_000)
+        self._activities = Activities()
         self.n_dropped = 0
+        #: When a task of ours ended last, as far as the groups tell.
+        self.last_stop: float | None = None
 
     def submit(self, submissions: Iterable[Submission]) -> None:
         """Graphs that the client has sent; the scheduler will tell of them."""
@@ -134,10 +146,19 @@ class Tasks:
 
     def take(self, reply: Mapping[str, Any], to_kernel: Callable[[float], float]) -> None:
         """Take in one answer of the plugin, its times turned into the kernel's."""
+        now = to_kernel(reply["time"])
         for row in reply["graphs"]:
             self._take_graph(row, to_kernel)
+            graph = self._graphs.get(row[0])
+            if graph is not None:
+                prefixes = [name for name, _ in graph.layers]
+                self._activities.begin(graph.id, prefixes, is_after_start=row[2] >= reply["epoch"])
+                if graph.is_done:
+                    self._activities.end(graph.id, now)
+        sums, heartbeat = reply["sums"], reply["running"]["heartbeat"]
+        self._activities.take(sums, now, heartbeat, is_all=len(sums or ()) < SEND_METRICS)
         for row in reply["groups"]:
-            self._take_group(row, to_kernel)
+            self._take_group(row, to_kernel, now)
         for group, index, nbytes in reply["sizes"]:
             self._take_size(group, index, nbytes)
         self._failures = tuple((to_kernel(row[0]), *row[1:]) for row in reply["failures"])
@@ -186,25 +207,29 @@ class Tasks:
         self._unmatched.remove(found)
         return found
 
-    def _take_group(self, row: Sequence[Any], to_kernel: Callable[[float], float]) -> None:
-        id, graph_id, name, prefix, n_tasks, compute, transfer, start, stop, dependencies = row
+    def _take_group(self, row: Sequence[Any], to_kernel: Callable[[float], float], now: float) -> None:
+        id, graph_id, name, prefix, n_tasks, seconds, start, stop, dependencies, n_memory, n_done, types = row
         self._names[id] = name
         if len(self._names) > 10_000:
             self._names.popitem(last=False)
         graph = self._graphs.get(graph_id)
         if graph is not None:
-            graph.groups[id] = _Group(
+            group = graph.groups[id] = _Group(
                 id,
                 graph_id,
                 name,
                 prefix,
                 n_tasks,
-                compute,
-                transfer,
-                to_kernel(start) if start else None,
-                to_kernel(stop) if stop else None,
+                tuple(value if 0 <= value < MAX_SECONDS else None for value in seconds),
+                _moment(start, to_kernel, now),
+                _moment(stop, to_kernel, now),
                 tuple(dependencies),
+                n_memory,
+                n_done,
+                tuple(types),
             )
+            if group.stop is not None:
+                self.last_stop = max(group.stop, self.last_stop or 0.0)
 
     def _take_size(self, group: int, index: Sequence[int] | None, nbytes: int) -> None:
         sizes = self._sizes.get(group)
@@ -230,6 +255,14 @@ class Tasks:
     def computations(self, cells: CellLog) -> tuple[Computation, ...]:
         return tuple(self._computation(graph, cells) for graph in self._graphs.values() if graph.n_tasks)
 
+    def place(self, graph_id: int | None, cells: CellLog) -> tuple[str | None, Location | None]:
+        """The computation and the cell of a graph of ours; None for what is not ours or unknown."""
+        graph = self._graphs.get(graph_id) if graph_id is not None else None
+        if graph is None:
+            return None, None
+        sent = graph.submission
+        return self._id(graph.id), _at(cells, sent.time if sent is not None else graph.time, sent)
+
     def _id(self, graph: int) -> str:
         return f"{self._name}-{graph}"
 
@@ -249,7 +282,7 @@ class Tasks:
             start=max(start, graph.time) if start is not None else None,
             stop=max(stops) if stops and graph.is_done else None,
             is_done=graph.is_done,
-            thread_seconds=sum(group.compute for group in groups) if groups else None,
+            thread_seconds=sum(group.seconds[0] or 0.0 for group in groups) if groups else None,
             nthreads=graph.nthreads,
             layers=graph.layers,
             names=sent.names if sent is not None else (),
@@ -258,6 +291,7 @@ class Tasks:
             method=sent.method if sent is not None else None,
             peak_memory=graph.peak,
             peak_worker_memory=graph.peak_worker,
+            activity=self._activities.of(graph.id),
             at=_at(cells, began, sent),
         )
 
@@ -268,12 +302,18 @@ class Tasks:
                 prefix=group.prefix,
                 computation_id=self._id(graph.id),
                 n_tasks=group.n_tasks,
-                compute_seconds=group.compute,
-                transfer_seconds=group.transfer,
+                compute_seconds=group.seconds[0],
+                transfer_seconds=group.seconds[1],
+                disk_read_seconds=group.seconds[2],
+                disk_write_seconds=group.seconds[3],
+                deserialize_seconds=group.seconds[4],
                 start=group.start,
                 stop=group.stop,
                 dependencies=group.dependencies,
                 sizes=sizes.view() if (sizes := self._sizes.get(group.id)) is not None else None,
+                n_memory=group.n_memory,
+                n_done=group.n_done,
+                types=group.types,
             )
             for graph in self._graphs.values()
             for group in graph.groups.values()
@@ -309,6 +349,11 @@ def _fused(graph: _Graph) -> int | None:
         merged = spared(sent.steps, {group.name: group.n_tasks for group in graph.groups.values()})
         graph.fused = None if merged is None else max(1, graph.n_tasks - merged)
     return graph.fused
+
+
+def _moment(value: float | None, to_kernel: Callable[[float], float], now: float) -> float | None:
+    moment = to_kernel(value) if value else None
+    return moment if moment is not None and 0 < moment < now + MAX_AHEAD else None
 
 
 def _at(cells: CellLog, time: float, sent: Submission | None) -> Location | None:
