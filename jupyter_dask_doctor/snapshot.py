@@ -105,6 +105,8 @@ class MemorySample:
     n_executing: int = 0
     #: Percent of one core that its process used; None when not told.
     cpu: float | None = None
+    #: Bytes per second from and to the disks of its machine, by all its processes; None when not told.
+    host_disk: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,6 +123,7 @@ class Workers:
                 n_processing=row["n_processing"],
                 n_executing=row["n_executing"],
                 cpu=row["cpu"],
+                host_disk=_sum(row["host_disk_read"], row["host_disk_write"]),
             )
             ring = self._samples.setdefault(row["address"], deque(maxlen=MAX_SAMPLES))
             entry = (sample, tuple(row["prefixes"]))
@@ -190,3 +191,7 @@ def _facts(row: Sequence[Any], to_kernel: Callable[[float], float]) -> dict[str,
 def _location(cells: CellLog, row: Mapping[str, Any], prefixes: set[str]) -> Location | None:
     is_ours = not row["prefixes"] or not prefixes.isdisjoint(row["prefixes"])
     return cells.at(row["time"]) if is_ours else None
+
+
+def _sum(read: float | None, write: float | None) -> float | None:
+    return None if read is None or write is None else read + write

@@ -1,3 +1,21 @@
 """Who runs what, when, and what keeps the threads from working."""
 
-__all__: list[str] = []
+from .disk_bound import disk_bound
+from .gil_contention import gil_contention
+from .idle_workers import idle_workers
+from .serialization_bound import serialization_bound
+from .stragglers import stragglers
+from .tiny_tasks import tiny_tasks
+from .transfer_bound import transfer_bound
+from .worker_imbalance import worker_imbalance
+
+__all__ = [
+    "disk_bound",
+    "gil_contention",
+    "idle_workers",
+    "serialization_bound",
+    "stragglers",
+    "tiny_tasks",
+    "transfer_bound",
+    "worker_imbalance",
+]

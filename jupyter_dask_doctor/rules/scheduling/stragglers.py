@@ -1,0 +1,474 @@
+"""A few tasks take far longer than their neighbours, and all others wait for them.
+
+## Why it matters
+A computation is over when its last task is. One task of ten minutes among hundreds of a second leaves the
+whole cluster idle for ten minutes.
+
+## Anti-pattern
+    client.map(fit, models)                   # the largest model comes last and runs alone
+
+## Best practice
+    models.sort(key=size, reverse=True)       # long ones first: the short ones fill the gaps
+    client.map(fit, models)
+
+Better still, cut the long one: by partition, by period, by parameter.
+
+## How it is known
+While it runs: the age of the task as its worker tells it, against the mean of the tasks of its group that are
+done. Afterwards: the longest run that Dask has seen of the prefix, where it can only have been in this group;
+in deep mode the spread of the group itself. It speaks of a task of 5 s or more that takes 5 times as long as
+its neighbours, of which at least 8 are done, when half of the threads or more stand idle and nothing else can
+run. The loss is how long it was so, times the share of idle threads.
+
+The cause is asked for first: a larger input than its neighbours have, a slow worker (its other tasks are slow
+as well, or its event loop is), a worker that spills or is paused, one whose tasks hold the GIL, a task that
+may run in one place only. Only then it is unexplained.
+
+## When it stays quiet
+While there is other work for the threads; the first tasks of a worker that has just come, which import
+libraries; groups of a few tasks; when the partition sizes explain it (`partition-skew` speaks); when it cannot
+be told which run of a cell the long task belongs to.
+
+## Fix safety
+Needs review where a collection is cut. Everything else is shown, not inserted: retiring a worker moves what it
+holds.
+
+## References
+https://github.com/dask/distributed/issues/6600
+https://cloud.google.com/dataflow/docs/guides/troubleshoot-batch-stragglers
+https://distributed.dask.org/en/stable/priority.html
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ... import fixes, offers, runs, usage, words
+from ...report import Detail, Evidence, Finding, Fix, Measure
+from ...snapshot import (
+    Cell,
+    Cluster,
+    Collection,
+    Computation,
+    Load,
+    Location,
+    RunningTask,
+    Scheduling,
+    TaskGroup,
+    TaskPrefix,
+    Worker,
+)
+from ...words import MiB
+from ..registry import rule
+
+#: A worker that came so shortly before the task began still imports libraries, for so long at most.
+_WARM_UP = 3.0
+_WARM_UP_LASTS = 30.0
+#: Seconds between two ticks of a worker's event loop from which it counts as slow; 0.02 when all is well.
+_SLOW_LOOP = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    #: How many times as long as its neighbours (Dataflow's and Spark's guides: 5 to 10 times).
+    ratio: float = 5.0
+    #: A task shorter than this is no straggler, in seconds (DataFlint: 5 s).
+    task_seconds: float = 5.0
+    #: Neighbours that are done: fewer do not tell what is usual.
+    neighbours: int = 8
+    #: Share of the threads that stand idle meanwhile.
+    idle_share: float = 0.5
+    #: How many times as much input as its neighbours explains it ...
+    input_ratio: float = 4.0
+    #: ... if it is at least so many bytes.
+    input_nbytes: int = 32 * MiB
+    #: Seconds that all threads together could have saved ...
+    loss_seconds: float = 1.0
+    #: ... and as a share of what the computation took.
+    stake: float = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Straggler:
+    group: TaskGroup
+    #: How long it ran or has run; what its neighbours took, and how many those are.
+    seconds: float
+    typical: float
+    n: int
+    #: None once it is done: then it is not known any more which one it was.
+    task: RunningTask | None = None
+    n_alike: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
+    cluster: Cluster
+    groups: tuple[TaskGroup, ...]
+    prefixes: tuple[TaskPrefix, ...]
+    workers: tuple[Worker, ...]
+    load: tuple[Load, ...]
+    scheduling: Scheduling | None
+
+
+def _measure(
+    subject: str,
+    at: Location | None,
+    *,
+    computations: tuple[Computation, ...],
+    load: tuple[Load, ...],
+    code: tuple[Cell, ...] = (),
+    **_: object,
+) -> tuple[Measure, ...]:
+    found = [w for w in usage.works(computations, code, load) if runs.same_cell(w.at, at)]
+    if not found or not found[-1].is_done:
+        return ()
+    return (Measure(label="time of its tasks", value=found[-1].seconds, unit="seconds"),)
+
+
+@rule(
+    id="stragglers",
+    title="A few tasks keep all others waiting",
+    severity="warning",
+    thresholds=Thresholds(),
+    about=("groups",),
+    yields_to={"partition-skew": "cell", "killed-worker": "cell", "worker-memory-pressure": "cell"},
+    measure=_measure,
+)
+def stragglers(
+    computations: tuple[Computation, ...],
+    groups: tuple[TaskGroup, ...],
+    prefixes: tuple[TaskPrefix, ...],
+    load: tuple[Load, ...],
+    cluster: Cluster,
+    limit: Thresholds,
+    workers: tuple[Worker, ...] = (),
+    scheduling: Scheduling | None = None,
+    collections: tuple[Collection, ...] = (),
+    code: tuple[Cell, ...] = (),
+) -> Iterator[Finding]:
+    facts = _Facts(
+        cluster=cluster, groups=groups, prefixes=prefixes, workers=workers, load=load, scheduling=scheduling
+    )
+    everything = usage.works(computations, code, load)
+    for work in everything:
+        own = usage.groups_of(work, groups)
+        worst = _done(work, own, facts, limit) if work.is_done else _running(own, facts, limit)
+        if worst is None or work.nthreads < 2 or not usage.is_alone(work, everything):
+            continue
+        waited, idle = _waited(work, worst, load, limit)
+        loss = waited * idle
+        if idle < limit.idle_share or loss < limit.loss_seconds or loss < limit.stake * work.seconds:
+            continue
+        yield _finding(work, worst, idle, loss, facts, limit, collections, code)
+
+
+def _running(own: Sequence[TaskGroup], facts: _Facts, limit: Thresholds) -> _Straggler | None:
+    """The task that has run longest of all that run now, if it is far longer than its neighbours were."""
+    scheduling, load = facts.scheduling, facts.load
+    if scheduling is None or not load:
+        return None
+    now = load[-1]
+    # Other work that could run on the idle threads would not wait for this one
+    idle = now.nthreads - scheduling.n_running
+    if now.tasks_queued or now.tasks_processing - scheduling.n_running > max(1, idle // 2):
+        return None
+    by_name = {g.name: g for g in own}
+    found = []
+    for task in scheduling.running:
+        group = by_name.get(task.group)
+        if group is None or _is_warming_up(task, facts):
+            continue
+        typical, n = _neighbours(group, facts, task.seconds, is_running=True)
+        if n >= limit.neighbours and _is_long(task.seconds, typical, limit):
+            found.append(_Straggler(group=group, seconds=task.seconds, typical=typical, n=n, task=task))
+    if not found:
+        return None
+    worst = max(found, key=lambda s: s.seconds)
+    alike = [s for s in found if s.group.prefix == worst.group.prefix]
+    return _Straggler(
+        group=worst.group,
+        seconds=worst.seconds,
+        typical=worst.typical,
+        n=worst.n,
+        task=worst.task,
+        n_alike=len(alike),
+    )
+
+
+def _done(work: usage.Work, own: Sequence[TaskGroup], facts: _Facts, limit: Thresholds) -> _Straggler | None:
+    found = []
+    for group in own:
+        longest = _longest(group, facts)
+        if longest is None:
+            continue
+        typical, n = _neighbours(group, facts, longest, is_running=False)
+        if n >= limit.neighbours and _is_long(longest, typical, limit):
+            found.append(_Straggler(group=group, seconds=longest, typical=typical, n=n))
+    return max(found, key=lambda s: s.seconds, default=None)
+
+
+def _longest(group: TaskGroup, facts: _Facts) -> float | None:
+    """The longest run of a task of this group; None where it may have been in another one."""
+    if group.spread is not None:
+        return group.spread.longest
+    prefix = next((p for p in facts.prefixes if p.name == group.prefix), None)
+    if prefix is None or prefix.max_seconds is None:
+        return None
+    alike = [g for g in facts.groups if g.prefix == group.prefix]
+    # It is as of a heartbeat, so the run itself was rather longer
+    able = [g for g in alike if g.compute_seconds is None or g.compute_seconds >= 0.9 * prefix.max_seconds]
+    if able != [group] or prefix.n_done > sum(max(g.n_done, g.n_tasks) for g in alike):
+        return None
+    return prefix.max_seconds
+
+
+def _neighbours(group: TaskGroup, facts: _Facts, longest: float, *, is_running: bool) -> tuple[float, int]:
+    """(seconds that the others of its group took in the mean or median, how many those are)."""
+    if group.spread is not None:
+        return group.spread.median, group.spread.n - (not is_running)
+    if group.compute_seconds is None:
+        return 0.0, 0
+    n = group.n_done or (0 if is_running else group.n_tasks)
+    if is_running:
+        return (group.compute_seconds / n, n) if n else (0.0, 0)
+    return max(0.0, group.compute_seconds - longest) / max(1, n - 1), n - 1
+
+
+def _is_long(seconds: float, typical: float, limit: Thresholds) -> bool:
+    return seconds >= limit.task_seconds and seconds >= limit.ratio * typical >= 0
+
+
+def _is_warming_up(task: RunningTask, facts: _Facts) -> bool:
+    worker = next((w for w in facts.workers if w.address == task.worker), None)
+    if worker is None or worker.first_seen is None or task.seconds > _WARM_UP_LASTS:
+        return False
+    return facts.load[-1].time - task.seconds - worker.first_seen < _WARM_UP
+
+
+def _waited(work: usage.Work, s: _Straggler, load: Sequence[Load], limit: Thresholds) -> tuple[float, float]:
+    """(how long threads stood idle at its end with nothing else to do, the share of them that did)."""
+    waited = lost = 0.0
+    extra = s.seconds - s.typical
+    stop = work.spans[-1][1]
+    points = usage.steps(load, [(work.spans[0][0], stop)])
+    for one, seconds in reversed(points):
+        if one.nthreads <= 0 or one.tasks_queued or waited >= extra:
+            break
+        idle = 1 - min(one.threads_busy, one.nthreads) / one.nthreads
+        if idle < limit.idle_share:
+            if waited == 0 and stop - one.time < 2.5:
+                continue  # what comes after it, or a heartbeat that is late
+            break
+        waited += seconds
+        lost += idle * seconds
+    return (min(waited, extra), lost / waited) if waited > 0 else (0.0, 0.0)
+
+
+def _finding(
+    work: usage.Work,
+    s: _Straggler,
+    idle: float,
+    loss: float,
+    facts: _Facts,
+    limit: Thresholds,
+    collections: tuple[Collection, ...],
+    code: tuple[Cell, ...],
+) -> Finding:
+    prefix = words.code(s.group.prefix)
+    cause, why, evidence = _cause(s, facts, limit)
+    others = f"the other {words.count(s.n)} took {words.seconds(s.typical)} each"
+    stood = f"{words.count(idle * work.nthreads)} of {words.count(work.nthreads, 'thread')}"
+    if s.task is not None:
+        worker = next((w.name for w in facts.workers if w.address == s.task.worker), s.task.worker)
+        long = f"{prefix} has run for {words.seconds(s.seconds)} on worker {words.code(worker)}"
+        message = f"{long} while {stood} stand idle; {others}{cause}."
+    else:
+        message = f"One {prefix} took {words.seconds(s.seconds)} while {stood} stood idle; {others}{cause}."
+    return stragglers.finding(
+        severity="warning",
+        subject=s.group.prefix,
+        message=message,
+        why=f"A computation is over when its last task is. {why}",
+        evidence=(
+            Evidence(
+                label="longest task",
+                value=s.seconds,
+                unit="seconds",
+                limit=max(limit.task_seconds, limit.ratio * s.typical),
+            ),
+            Evidence(label="its neighbours", value=s.typical, unit="seconds"),
+            Evidence(label="neighbours that are done", value=s.n, unit="count", limit=limit.neighbours),
+            Evidence(label="idle threads meanwhile", value=idle, unit="share", limit=limit.idle_share),
+            *evidence,
+        ),
+        details=_details(s, facts),
+        at=work.at,
+        fixes=_fixes(s, work, cause, facts, collections, code),
+        loss_seconds=loss,
+        of_seconds=work.seconds,
+    )
+
+
+def _cause(s: _Straggler, facts: _Facts, limit: Thresholds) -> tuple[str, str, tuple[Evidence, ...]]:
+    """(the end of the message, a sentence, evidence): the first cause that the facts show."""
+    task = s.task
+    inputs = [g.sizes for g in facts.groups if g.name in s.group.dependencies and g.sizes is not None]
+    if task is not None:
+        usual = _usual_input(task, facts, inputs)
+        if usual is not None and task.nbytes_in >= max(limit.input_nbytes, limit.input_ratio * usual):
+            return (
+                f": its input is {words.nbytes(task.nbytes_in)}, theirs {words.nbytes(usual)}",
+                "It has more to do than the others.",
+                (
+                    Evidence(
+                        label="its input", value=task.nbytes_in, unit="bytes", limit=limit.input_ratio * usual
+                    ),
+                ),
+            )
+        worker = next((w for w in facts.workers if w.address == task.worker), None)
+        if worker is not None and (told := _of_worker(task, worker, s, facts)) is not None:
+            return told
+        if task.is_restricted:
+            return (
+                ": it may run in one place only",
+                "Tasks with `workers=` or `resources=` wait for what they name.",
+                (),
+            )
+    else:
+        sizes = [x for x in (*inputs, s.group.sizes) if x is not None and x.n >= limit.neighbours]
+        uneven = [
+            x for x in sizes if x.largest >= max(limit.input_nbytes, limit.input_ratio * max(1, x.median))
+        ]
+        if uneven:
+            x = max(uneven, key=lambda x: x.largest)
+            which = f" ({x.largest_index})" if x.largest_index else ""
+            return (
+                f": one partition{which} has {words.nbytes(x.largest)}, the others {words.nbytes(x.median)}",
+                "It had more to do than the others.",
+                (Evidence(label="largest partition", value=x.largest, unit="bytes"),),
+            )
+        read = s.group.disk_read_seconds or 0.0
+        if read >= 0.25 * s.seconds:
+            return (
+                f", and {words.seconds(read)} went into reading back what had been moved to disk",
+                "A worker with too little memory waits for its disk.",
+                (Evidence(label="read back from disk", value=read, unit="seconds"),),
+            )
+    return "", "No larger input, slow worker or full memory explains this one.", ()
+
+
+def _usual_input(task: RunningTask, facts: _Facts, inputs: Sequence[object]) -> float | None:
+    """Bytes that one of its neighbours takes in; None when that is not known."""
+    if facts.scheduling is not None:
+        others = sorted(
+            r.nbytes_in for r in facts.scheduling.running if r.group == task.group and r.key != task.key
+        )
+        if len(others) >= 4:
+            return float(others[len(others) // 2])
+    names = next((g.dependencies for g in facts.groups if g.name == task.group), ())
+    known = [g for g in facts.groups if g.name in names]
+    group = next((g for g in facts.groups if g.name == task.group), None)
+    if group is None or not known or len({g.name for g in known}) < len(names) or group.n_tasks < 1:
+        return None
+    if any(g.sizes is None for g in known):
+        return None
+    # As many inputs each as there are of them
+    return sum(g.sizes.median * max(1.0, g.n_tasks / group.n_tasks) for g in known if g.sizes is not None)
+
+
+def _of_worker(
+    task: RunningTask, worker: Worker, s: _Straggler, facts: _Facts
+) -> tuple[str, str, tuple[Evidence, ...]] | None:
+    name = words.code(worker.name)
+    if worker.status == "paused" or worker.spilled > 0.25 * max(1, worker.managed):
+        return (
+            f": worker {name} has no memory left",
+            "It moves data to disk and waits for it to come back.",
+            (Evidence(label="moved to its disk", value=worker.spilled, unit="bytes"),),
+        )
+    here = [r for r in facts.scheduling.running if r.worker == worker.address] if facts.scheduling else []
+    slow = [r for r in here if _is_slow(r, facts)]
+    others = [w.event_loop_seconds for w in facts.workers if w is not worker and w.event_loop_seconds]
+    loop = worker.event_loop_seconds or 0.0
+    is_alone = len(slow) == s.n_alike and len(facts.workers) >= 3
+    if len(slow) >= 2 and len(slow) == len(here) and is_alone:
+        return (
+            f": all that runs on worker {name} is slow",
+            "Its machine has less to give than the others, or something else runs there.",
+            (Evidence(label="slow tasks on that worker", value=len(slow), unit="count"),),
+        )
+    if worker.gil is not None and worker.gil >= 0.5 and len(here) > 1:
+        return (
+            f": the tasks on worker {name} wait for each other's GIL",
+            "Python runs the code of one thread at a time in each process.",
+            (Evidence(label="GIL held", value=worker.gil, unit="share", limit=0.5),),
+        )
+    if loop >= _SLOW_LOOP and (not others or max(others) < 0.5 * loop):
+        return (
+            f": worker {name} answers slowly",
+            "Something holds up its process: its machine is short of time, or code that does not release the GIL.",
+            (Evidence(label="its event loop", value=loop, unit="seconds", limit=_SLOW_LOOP),),
+        )
+    return None
+
+
+def _is_slow(task: RunningTask, facts: _Facts) -> bool:
+    group = next((g for g in facts.groups if g.name == task.group), None)
+    if group is None:
+        return False
+    typical, n = _neighbours(group, facts, task.seconds, is_running=True)
+    return n >= 4 and task.seconds >= 3 * typical and task.seconds >= 1.0
+
+
+def _details(s: _Straggler, facts: _Facts) -> tuple[Detail, ...]:
+    stacks = facts.scheduling.stacks if facts.scheduling is not None else None
+    if s.task is None or not stacks:
+        return ()
+    own = [stack for stack in stacks if stack.key == s.task.key]
+    return tuple(Detail(title="Where it stands", text="\n".join(stack.frames)[:4_000]) for stack in own[:1])
+
+
+def _fixes(
+    s: _Straggler,
+    work: usage.Work,
+    cause: str,
+    facts: _Facts,
+    collections: tuple[Collection, ...],
+    code: tuple[Cell, ...],
+) -> tuple[Fix, ...]:
+    if "input is" in cause or "partition" in cause:
+        read = [c for one in work.computations for c in runs.read_by(one, collections, code)]
+        uneven = [c for c in read if c.sizes is not None and c.sizes.n >= 8]
+        for c in sorted(uneven, key=lambda c: -(c.sizes.largest if c.sizes else 0)):
+            if c.sizes is not None and c.sizes.largest >= offers.UNEVEN * max(1, c.sizes.median):
+                found = offers.cut_large(
+                    c, c.sizes, cluster=facts.cluster, load=facts.load, code=code, ailing=work.at
+                )
+                if found:
+                    return found
+    client = facts.cluster.client_variable or "client"
+    if s.task is not None and "is slow" in cause:
+        text = f"{client}.retire_workers([{s.task.worker!r}])  # moves what it holds to the others first"
+        return (fixes.advice(text, title="Let go of the slow worker", expect="its tasks run elsewhere"),)
+    if s.task is not None:
+        text = f"{client}.call_stack(keys=[{_literal(s.task.key)}])"
+        return (fixes.advice(text, title="See where it stands", expect="the lines of code that run now"),)
+    text = (
+        "# long ones first, so that the short ones fill the gaps; or cut the long one into several\n"
+        "items.sort(key=expected_seconds, reverse=True)"
+    )
+    saved = max(0.0, s.seconds - s.typical)
+    return (
+        fixes.advice(text, title="Start the long task first", expect=f"up to {words.seconds(saved)} less"),
+    )
+
+
+def _literal(key: str) -> str:
+    """The key as code: a tuple as it is told, all else as a text."""
+    try:
+        value = ast.literal_eval(key)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return repr(key)
+    return key if isinstance(value, tuple) else repr(key)

@@ -1,0 +1,206 @@
+"""Workers wait for each other's data more than they compute.
+
+## Why it matters
+A task starts only when all of its inputs are on its worker. Where moving them takes as long as the work on
+them, more workers make it slower, not faster.
+
+## Anti-pattern
+    pairs = [compare(a, b) for a in parts for b in parts]    # every worker needs every partition, whole
+
+## Best practice
+    small = [summarise(part) for part in parts]              # reduce where the data is ...
+    pairs = [compare(a, b) for a in small for b in small]    # ... and move what is small
+
+For collections: filter and select columns before a merge or a shuffle, set the index once, keep the chunks of
+arrays that meet aligned, `broadcast=True` for a small side of a merge.
+
+## How it is known
+The seconds that workers spent receiving data from each other (Dask's own meter of `gather-dep`, network and
+unpacking; where that is not told, the transfers of the task groups), against the thread-seconds of the tasks
+themselves. It speaks when they are 30 % or more of these and 3 s or more, of 20 tasks or more, and threads
+stood idle meanwhile: transfers behind which work goes on cost nothing. The loss is the smaller of both, the
+transfers and the idle time, spread over all threads.
+
+## When it stays quiet
+Where transfers hide behind work; a handful of tasks; when other cells ran at the same time; while the
+computation runs, as the meter comes in late. Where unpacking Python objects is what takes the time,
+`serialization-bound` speaks instead.
+
+## Fix safety
+Shown, not inserted: which data need not travel is for you to say.
+
+## References
+https://docs.dask.org/en/stable/dataframe-best-practices.html#joins
+https://docs.dask.org/en/stable/array-best-practices.html#orient-your-chunks
+https://distributed.dask.org/en/stable/fine-performance-metrics.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ... import fixes, runs, usage, words
+from ...report import Evidence, Finding, Fix, Measure
+from ...snapshot import Activity, Cell, Collection, Computation, Load, Location, TaskGroup
+from ..registry import NotChecked, rule
+
+#: What a worker does to get its inputs.
+_RECEIVING = frozenset({"network", "deserialize", "decompress"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    #: Seconds of transfers against thread-seconds of tasks.
+    ratio: float = 0.3
+    #: Seconds of transfers, all workers together.
+    least_seconds: float = 3.0
+    #: Tasks of the computation.
+    tasks: int = 20
+    #: Seconds that all threads together could have saved ...
+    loss_seconds: float = 1.0
+    #: ... and as a share of what the computation took.
+    stake: float = 0.1
+
+
+def _measure(
+    subject: str,
+    at: Location | None,
+    *,
+    computations: tuple[Computation, ...],
+    groups: tuple[TaskGroup, ...],
+    load: tuple[Load, ...] = (),
+    code: tuple[Cell, ...] = (),
+    **_: object,
+) -> tuple[Measure, ...]:
+    found = [w for w in usage.works(computations, code, load) if runs.same_cell(w.at, at)]
+    if not found or not found[-1].is_done:
+        return ()
+    work = found[-1]
+    seconds = _transfers(usage.activities(work), usage.groups_of(work, groups))
+    wall = Measure(label="time of its tasks", value=work.seconds, unit="seconds")
+    return (wall,) if seconds is None else (wall, Measure(label="transfers", value=seconds, unit="seconds"))
+
+
+@rule(
+    id="transfer-bound",
+    title="Workers wait for each other's data",
+    severity="warning",
+    thresholds=Thresholds(),
+    about=("groups",),
+    yields_to={
+        "partition-skew": "cell",
+        "serialization-bound": "cell",
+        "tiny-tasks": "cell",
+        "killed-worker": "cell",
+    },
+    measure=_measure,
+)
+def transfer_bound(
+    computations: tuple[Computation, ...],
+    groups: tuple[TaskGroup, ...],
+    limit: Thresholds,
+    collections: tuple[Collection, ...] = (),
+    load: tuple[Load, ...] = (),
+    code: tuple[Cell, ...] = (),
+) -> Iterator[Finding]:
+    everything = usage.works(computations, code, load)
+    is_found = is_untold = False
+    for work in everything:
+        own = usage.groups_of(work, groups)
+        spent = work.thread_seconds
+        if not work.is_done or work.n_tasks < limit.tasks or not usage.is_alone(work, everything):
+            continue
+        told = usage.activities(work)
+        seconds = _transfers(told, own)
+        if spent is None or seconds is None:
+            is_untold = True
+            continue
+        wall, nthreads = work.seconds, max(1, work.nthreads)
+        if seconds < limit.least_seconds or seconds < limit.ratio * spent:
+            continue
+        loss = min(seconds, nthreads * wall - spent) / nthreads
+        if loss < limit.loss_seconds or loss < limit.stake * wall:
+            continue
+        is_found = True
+        yield _finding(work, own, told, seconds, loss, limit, collections, code)
+    if is_untold and not is_found:
+        raise NotChecked("It is not known how long a computation's transfers took.")
+
+
+def _transfers(told: tuple[Activity, ...] | None, own: Sequence[TaskGroup]) -> float | None:
+    """Seconds that workers spent receiving data; None when nothing tells."""
+    if told is not None:
+        return sum(max(0.0, a.seconds) for a in told if a.context == "gather-dep" and a.label in _RECEIVING)
+    known = [g.transfer_seconds for g in own if g.transfer_seconds is not None]
+    return max(0.0, sum(known)) if known else None
+
+
+def _finding(
+    work: usage.Work,
+    own: Sequence[TaskGroup],
+    told: tuple[Activity, ...] | None,
+    seconds: float,
+    loss: float,
+    limit: Thresholds,
+    collections: tuple[Collection, ...],
+    code: tuple[Cell, ...],
+) -> Finding:
+    waiting = max(own, key=lambda g: g.transfer_seconds or 0.0, default=None)
+    prefix = waiting.prefix if waiting is not None and waiting.transfer_seconds else usage.heaviest(own, work)
+    spent = work.thread_seconds or 0.0
+    moved = sum(a.nbytes for a in told or () if a.context == "get-data" and a.label == "memory-read")
+    how_much = f", {words.nbytes(moved)} in all," if moved else ""
+    evidence = [
+        Evidence(
+            label="transfers, all workers",
+            value=seconds,
+            unit="seconds",
+            limit=max(limit.least_seconds, limit.ratio * spent),
+        ),
+        Evidence(label="work of all threads", value=spent, unit="seconds"),
+        Evidence(label="time of its tasks", value=work.seconds, unit="seconds"),
+    ]
+    if moved:
+        evidence.append(Evidence(label="moved between workers", value=moved, unit="bytes"))
+    return transfer_bound.finding(
+        severity="warning",
+        subject=prefix,
+        message=f"Workers received data for {words.seconds(seconds)}{how_much} for {words.seconds(spent)} of work: "
+        f"{words.code(prefix)} waited for it.",
+        why="A task starts only when all of its inputs are on its worker. "
+        "What is filtered or summed up before it travels travels faster.",
+        evidence=tuple(evidence),
+        at=work.at,
+        fixes=_fixes(prefix, work, collections, code),
+        loss_seconds=loss,
+        of_seconds=work.seconds,
+    )
+
+
+def _fixes(
+    prefix: str, work: usage.Work, collections: tuple[Collection, ...], code: tuple[Cell, ...]
+) -> tuple[Fix, ...]:
+    read = [
+        c for one in work.computations for c in runs.read_by(one, collections, code) if fixes.is_name(c.name)
+    ]
+    arrays = [c.name for c in read if c.kind == "array"]
+    frames = [c.name for c in read if c.kind in ("dataframe", "series")]
+    if arrays and any(word in prefix for word in ("rechunk", "transpose", "add", "sub", "mul", "tensordot")):
+        text = (
+            f'{arrays[0]} = {arrays[0]}.rechunk("auto")  # chunks alike in all directions, once, at the start'
+        )
+        title = "Let chunks that meet lie together"
+    elif frames and any(word in prefix for word in ("merge", "join", "shuffle", "set-index", "sort")):
+        text = (
+            f"{frames[0]} = {frames[0]}[[...]]  # only the columns and rows that are needed\n"
+            f"{frames[0]}.merge(small, broadcast=True)  # where one side is small"
+        )
+        title = "Move less"
+    else:
+        text = (
+            "# one small result per partition first, then what needs all of them\n"
+            "parts = [summarise(part) for part in parts]"
+        )
+        title = "Reduce the data where it is"
+    return (fixes.advice(text, title=title, expect="fewer bytes between workers"),)
