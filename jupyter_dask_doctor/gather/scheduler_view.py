@@ -39,6 +39,8 @@ N_PREFIXES = 200
 #: Longest name that is sent, in characters.
 MAX_NAME = 500
 MAX_RESOURCES = 20
+#: Nothing that we count or measure comes near.
+MOST = 10**18
 #: What `view_worker` tells, in its order.
 WORKER_FIELDS = (
     "address",
@@ -86,7 +88,7 @@ def clean(text: object) -> str:
 
 def number(value: Any) -> float | None:
     """What counts and measures: None for all that is no number, not finite, absurdly large, or negative."""
-    if isinstance(value, (int, float)) and 0 <= value < 1e18:
+    if isinstance(value, (int, float)) and 0 <= value < MOST:
         return value
     return None
 
@@ -114,6 +116,19 @@ def view_metrics(metrics: Mapping[str, Any], unmeasured: float) -> list[float | 
 
 def view_memory(metrics: Mapping[str, Any]) -> tuple[int, int, int]:
     """Bytes of the process, spilled to the disk, and what these take in memory, of a heartbeat."""
+    try:
+        told = metrics["spilled_bytes"]
+        process, disk, swapped = metrics["memory"], told["disk"], told["memory"]
+        # All that follows is for what other versions and odd machines tell.
+        if (
+            type(process) is type(disk) is type(swapped) is int
+            and 0 <= process < MOST
+            and 0 <= disk < MOST
+            and 0 <= swapped < MOST
+        ):
+            return process, disk, swapped
+    except (KeyError, TypeError):
+        pass  # of another version
     process = number(metrics.get("memory")) or 0
     spilled = metrics.get("spilled_bytes")
     if not isinstance(spilled, dict):
@@ -151,15 +166,18 @@ def view_worker(ws: WorkerState, first_seen: float | None = None) -> list[Any]:
     ]
 
 
-def choose(workers: list[WorkerState]) -> list[WorkerState]:
-    """The workers that are sent one by one."""
+def choose(workers: list[WorkerState], process: list[int]) -> list[WorkerState]:
+    """The workers that are sent one by one; `process`: the memory of each."""
     if len(workers) <= MAX_WORKERS:
         return workers
-    fullest = heapq.nlargest(N_FULLEST, workers, key=lambda ws: number(ws.metrics.get("memory")) or 0)
-    loaded = heapq.nlargest(N_LOADED, workers, key=lambda ws: len(ws.processing))
-    sample = workers[:: len(workers) // N_SAMPLE][:N_SAMPLE]
-    # By address: in the eyes of `==` a worker is its server's id, and looking that up is dearer.
-    return list({ws.address: ws for ws in (*fullest, *loaded, *sample)}.values())
+    n_processing = [len(ws.processing) for ws in workers]
+    # In small steps: sorting numbers is cheaper than asking for the largest of objects.
+    full, loaded = sorted(process)[-N_FULLEST], max(1, sorted(n_processing)[-N_LOADED])
+    fullest = [ws for ws, nbytes in zip(workers, process, strict=True) if nbytes >= full]
+    busiest = [ws for ws, n in zip(workers, n_processing, strict=True) if n >= loaded]
+    sample = workers[:: len(workers) // N_SAMPLE]
+    chosen = (*fullest[:N_FULLEST], *busiest[:N_LOADED], *sample[:N_SAMPLE])
+    return list({ws.address: ws for ws in chosen}.values())
 
 
 def view_workers(scheduler: Scheduler, first_seen: Mapping[str, float] = {}) -> dict[str, Any]:
@@ -171,10 +189,16 @@ def view_workers(scheduler: Scheduler, first_seen: Mapping[str, float] = {}) -> 
         rss, disk, swapped = view_memory(ws.metrics)
         process.append(rss)
         spilled += disk
-        managed += min(rss, max(0, ws.nbytes - swapped))
-        limit += ws.memory_limit
-        is_limited = is_limited and bool(ws.memory_limit)
-        busy += min(len(ws.executing), ws.nthreads)
+        nbytes = ws.nbytes - swapped
+        if nbytes > 0:
+            managed += nbytes if nbytes < rss else rss
+        if ws.memory_limit:
+            limit += ws.memory_limit
+        else:
+            is_limited = False
+        if ws.executing:
+            busy += min(len(ws.executing), ws.nthreads)
+    shown = choose(workers, process)
     process.sort()
     n = len(process)
     return {
@@ -186,7 +210,7 @@ def view_workers(scheduler: Scheduler, first_seen: Mapping[str, float] = {}) -> 
         "spilled": spilled,
         "quantiles": [process[0], process[n // 2], process[-1]] if n else [0, 0, 0],
         "busy": busy,
-        "shown": [view_worker(ws, first_seen.get(ws.address)) for ws in choose(workers)],
+        "shown": [view_worker(ws, first_seen.get(ws.address)) for ws in shown],
     }
 
 
