@@ -3,6 +3,13 @@
 from .killed_worker import killed_worker
 from .memory_thresholds import memory_thresholds
 from .no_memory_limit import no_memory_limit
+from .unmanaged_memory_growth import unmanaged_memory_growth
 from .worker_memory_pressure import worker_memory_pressure
 
-__all__ = ["killed_worker", "memory_thresholds", "no_memory_limit", "worker_memory_pressure"]
+__all__ = [
+    "killed_worker",
+    "memory_thresholds",
+    "no_memory_limit",
+    "unmanaged_memory_growth",
+    "worker_memory_pressure",
+]
