@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import threading
 import time as _time
 from collections import OrderedDict
@@ -19,6 +20,8 @@ MAX_CELLS = 500
 MAX_SOURCE = 64 * 1024
 #: Runs remembered for `at`, over all cells.
 MAX_RUNS = 5_000
+
+_OUTPUT = re.compile(r"Out\[(\d{1,9})\]")
 
 
 @dataclass(slots=True)
@@ -122,9 +125,14 @@ class CellLog:
         return None
 
     def bound_at(self, name: str) -> Location | None:
-        """The executed cell that bound the variable last, by its text; None when no text tells."""
+        """The executed cell that bound the variable last, by its text; None when no text tells. Of "Out[7]" the
+        cell of that number."""
         with self._lock:
             runs = [entry.run for entry in self._entries.values() if entry.run is not None]
+        output = _OUTPUT.fullmatch(name)
+        if output is not None:
+            shown = (run.cell for run in runs if run.cell.execution_count == int(output[1]))
+            return next((_location(cell) for cell in shown), None)
         best: Cell | None = None
         for run in runs:
             if run.names is None:

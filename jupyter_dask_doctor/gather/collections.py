@@ -8,11 +8,13 @@ asked of a collection before its expression tree was walked and found harmless; 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from math import prod
 from typing import Any
 
-from ..snapshot import Collection, CollectionKind, Location, PartitionSizes, Size
+from ..snapshot import Collection, CollectionKind, Known, Location, PartitionSizes, Size
 
 #: Variables looked at in one go, collections described, nodes of one expression walked. A tree with more
 #: nodes than that would take longer to walk than the answer is worth.
@@ -20,6 +22,10 @@ MAX_VARIABLES = 5_000
 MAX_COLLECTIONS = 100
 MAX_NODES = 500
 MAX_NAMES = 200
+#: Of a list or the like: futures looked at, and items among which collections are looked for.
+MAX_FUTURES = 1_000
+MAX_ITEMS = 100
+MAX_HOLDERS = 20
 
 Sizes = Callable[[str], PartitionSizes | None]
 BoundAt = Callable[[str], Location | None]
@@ -28,28 +34,91 @@ BoundAt = Callable[[str], Location | None]
 _frame_sizes: dict[str, int] = {}
 
 
-def profile(namespace: Mapping[str, object], *, sizes: Sizes, bound_at: BoundAt) -> tuple[Collection, ...]:
+def profile(
+    namespace: Mapping[str, object],
+    *,
+    sizes: Sizes,
+    bound_at: BoundAt,
+    outputs: Mapping[str, object] | None = None,
+) -> tuple[Collection, ...]:
     """Describe the collections among the variables, in the order of their binding.
 
     `sizes` gives the measured partition sizes of a task group, `bound_at` the cell that bound a variable.
-    Names with a leading underscore (IPython's own `_`, `_7`, ...) are left out. Never computes, never moves
-    data and never raises: a variable that cannot be described is left out.
+    Names with a leading underscore (IPython's own `_`, `_7`, ...) are left out. `outputs`: what IPython keeps
+    beside them ("Out[7]", "_"); they count as holding a variable's collection, and for themselves where nothing
+    else holds one that takes memory. Never computes, never moves data and never raises: a variable that
+    cannot be described is left out.
     """
     try:
         variables = list(namespace.items())[:MAX_VARIABLES]
     except RuntimeError:  # the user's cell changed it just now: the next look will see it
         return ()
-    found: list[Collection] = []
+    found: list[tuple[Collection, frozenset[str], frozenset[str]]] = []
+    containers: list[tuple[str, frozenset[str]]] = []
     for name, value in variables:
         if name.startswith("_") or len(found) >= MAX_COLLECTIONS:
             continue
         try:
             collection = _describe(name, value, sizes, bound_at)
+            if collection is not None:
+                found.append((collection, *_holds(value, collection)))
+            elif inside := _inside(value):
+                containers.append((name, inside))
         except Exception:
             continue
-        if collection is not None:
-            found.append(collection)
-    return tuple(found)
+    shown = []
+    for name, value in (outputs or {}).items():
+        try:
+            collection = _describe(name, value, sizes, bound_at)
+            if collection is not None:
+                shown.append((collection, *_holds(value, collection)))
+        except Exception:
+            continue
+    for one, own, holds in shown:
+        is_held = any(own & others for _, _, others in found) or any(own & inside for _, inside in containers)
+        if one.is_persisted and not is_held and len(found) < MAX_COLLECTIONS:
+            found.append((one, own, holds))
+    everything = [(one.name, holds) for one, _, holds in (*found, *shown)] + containers
+    return tuple(
+        replace(
+            one,
+            held_by=tuple(
+                dict.fromkeys(name for name, holds in everything if name != one.name and own & holds)
+            )[:MAX_HOLDERS],
+        )
+        if one.is_persisted
+        else one
+        for one, own, _ in found
+    )
+
+
+def _holds(value: Any, collection: Collection) -> tuple[frozenset[str], frozenset[str]]:
+    """What a collection that is held in memory is known by, and all that this one keeps alive."""
+    if collection.kind == "futures":
+        keys = frozenset(str(future.key) for future in _futures_in(value))
+        return keys, keys
+    if _is(value, "dask.dataframe.dask_expr._collection", "FrameBase"):
+        own = value._expr._name
+    else:
+        own = value.key if collection.kind == "delayed" else value.name
+    return frozenset([str(own)]), frozenset([str(own), *collection.names])
+
+
+def _inside(value: object) -> frozenset[str]:
+    """By what name those collections are known that a plain container holds."""
+    kind = type(value)
+    if not (kind is list or kind is tuple or kind is dict) or len(value) > MAX_ITEMS:  # type: ignore[arg-type]
+        return frozenset()
+    items: Iterable[Any] = value.values() if isinstance(value, dict) else value  # type: ignore[assignment]
+    own = []
+    for item in tuple(items):
+        if _is(item, "dask.dataframe.dask_expr._collection", "FrameBase"):
+            own.append(item._expr._name)
+        elif _is(item, "dask.array.core", "Array") or _is(item, "dask.bag.core", "Bag"):
+            own.append(item.name)
+        elif _is(item, "dask.delayed", "Delayed"):
+            own.append(item.key)
+    return frozenset(map(str, own))
 
 
 def _describe(name: str, value: object, sizes: Sizes, bound_at: BoundAt) -> Collection | None:
@@ -64,12 +133,12 @@ def _describe(name: str, value: object, sizes: Sizes, bound_at: BoundAt) -> Coll
     if _is(value, "dask.delayed", "Delayed"):
         return _layered(name, value, "delayed", 1, sizes, bound_at)
     if _is(value, "distributed.client", "Future"):
-        return _futures(name, 1, bound_at)
+        return _futures(name, value, 1, sizes, bound_at)
     # Exactly these types: a subclass may do anything when it is looked into.
     if type(value) is dict or type(value) is list or type(value) is tuple or type(value) is set:
         items: Iterable[object] = value.values() if isinstance(value, dict) else value
         if _is(next(iter(items), None), "distributed.client", "Future"):
-            return _futures(name, len(value), bound_at)
+            return _futures(name, value, len(value), sizes, bound_at)
     return None
 
 
@@ -213,17 +282,44 @@ def _layered(
     )
 
 
-def _futures(name: str, count: int, bound_at: BoundAt) -> Collection:
-    # Their groups lump unlike calls together (no token in the name), so nothing is said of their sizes.
+def _futures(name: str, value: Any, count: int, sizes: Sizes, bound_at: BoundAt) -> Collection:
+    futures = _futures_in(value)
+    # Pending ones take no memory yet, failed ones none.
+    finished = [future for future in futures if future.status == "finished"]
+    groups = Counter(_group([future.key]) for future in finished)
+    total = 0
+    known: Known | None = "measured" if len(futures) == count else "estimated"
+    for group, n in groups.items():
+        measured = None if group is None else sizes(group)
+        if measured is None or not measured.n:
+            known = None
+            break
+        if measured.n == n:
+            total += measured.total
+        else:
+            # A group's name has no token: others called the same way may be among what was measured.
+            total += measured.total * n // measured.n
+            known = "estimated"
+    if len(futures) < count:
+        total = total * count // len(futures)
     return Collection(
         name=name,
         kind="futures",
         npartitions=count,
-        nbytes=None,
+        nbytes=Size(nbytes=total, known=known) if finished and known is not None else None,
         largest=None,
         is_persisted=True,
+        group=next(iter(groups)) if len(groups) == 1 else None,
         at=bound_at(name),
     )
+
+
+def _futures_in(value: Any) -> tuple[Any, ...]:
+    """The futures themselves, at most `MAX_FUTURES`."""
+    if _is_future(value):
+        return (value,)
+    items = tuple(value.values()) if isinstance(value, dict) else tuple(value)
+    return tuple(item for item in items[:MAX_FUTURES] if _is_future(item))
 
 
 def _sizes_in_memory(

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult, InteractiveShell
 
 
+#: Outputs that are looked at, the newest.
+MAX_OUTPUTS = 200
+
+
 @dataclass(slots=True)
 class _Loaded:
     shell: InteractiveShell
@@ -35,7 +39,7 @@ def load(ip: InteractiveShell) -> None:
     """Loads once; a second time starts anew."""
     global _loaded
     unload(ip)
-    monitor = Monitor(lambda: variables(ip))
+    monitor = Monitor(lambda: variables(ip), lambda: outputs(ip))
     hearer = Hearer(ip, monitor)
     ip.events.register("pre_run_cell", hearer.started)
     ip.events.register("post_run_cell", hearer.stopped)
@@ -85,6 +89,21 @@ def variables(ip: InteractiveShell) -> Mapping[str, object]:
         for name, value in ip.user_ns.copy().items()
         if type(name) is str and not name.startswith("_") and name not in hidden
     }
+
+
+def outputs(ip: InteractiveShell) -> Mapping[str, object]:
+    """What the shell keeps alive for `Out[7]` (and `_7` with it), `_`, `__` and `___`, newest first."""
+    names = ip.user_ns.copy()
+    kept = names.get("_oh")
+    found: dict[str, object] = {}
+    if type(kept) is dict:
+        for count, value in reversed(kept.copy().items()):
+            if type(count) is int and len(found) < MAX_OUTPUTS:
+                found[f"Out[{count}]"] = value
+    for name in ("_", "__", "___"):
+        if name in names:
+            found[name] = names[name]
+    return found
 
 
 class Hearer:

@@ -64,10 +64,16 @@ class Fault:
 
 
 class Monitor:
-    """One per kernel. `namespace` gives the notebook's variables; it is called on the doctor's thread."""
+    """One per kernel. `namespace` gives the notebook's variables, `outputs` what the shell keeps of its outputs;
+    they are called on the doctor's thread."""
 
-    def __init__(self, namespace: Callable[[], Mapping[str, object]]) -> None:
+    def __init__(
+        self,
+        namespace: Callable[[], Mapping[str, object]],
+        outputs: Callable[[], Mapping[str, object]] = dict,
+    ) -> None:
         self.namespace = namespace
+        self.outputs = outputs
         self.session = uuid.uuid4().hex[:12]
         self.faults: deque[Fault] = deque(maxlen=20)
         #: Why the doctor switched itself off; None while it works.
@@ -277,7 +283,7 @@ class Monitor:
             from .watch import Watch
 
             assert self._wake is not None
-            watch = self.watch = Watch(self.session, self.namespace, self._wake.set)
+            watch = self.watch = Watch(self.session, self.namespace, self._wake.set, self.outputs)
         watch.local_runs = self._local_runs
         while self._events:
             watch.hear(self._events.popleft())

@@ -65,7 +65,11 @@ class Watch:
     """Everything known about the clients of one kernel. `wake` asks for another turn."""
 
     def __init__(
-        self, session: str, namespace: Callable[[], Mapping[str, object]], wake: Callable[[], None]
+        self,
+        session: str,
+        namespace: Callable[[], Mapping[str, object]],
+        wake: Callable[[], None],
+        outputs: Callable[[], Mapping[str, object]] = dict,
     ) -> None:
         self.cells = CellLog()
         self.snapshot: Snapshot | None = None
@@ -74,6 +78,7 @@ class Watch:
         #: Set when the next judgement that rests on a pull begun after their arrival is out.
         self.waiters: deque[concurrent.futures.Future[None]] = deque()
         self._namespace = namespace
+        self._outputs = outputs
         self._wake = wake
         self._composer = Composer(session)
         self._discovery = Discovery()
@@ -320,7 +325,9 @@ class Watch:
             return
         began = time.thread_time()
         namespace = self._namespace()
-        self._collections = profile(namespace, sizes=feed.sizes, bound_at=self.cells.bound_at)
+        self._collections = profile(
+            namespace, sizes=feed.sizes, bound_at=self.cells.bound_at, outputs=self._outputs()
+        )
         self._names = holders(namespace)
         self._profile_pace.done(time.thread_time() - began)
 

@@ -129,3 +129,23 @@ def test_runs_without_cell_ids_stand_for_themselves():
     for n in range(3):
         cells.start(cell_id=None, execution_count=n, source="x", time=float(n))
     assert len(cells.cells()) == 3
+
+
+def test_how_a_cell_ended_is_told():
+    cells = CellLog()
+    cells.start(cell_id="a", execution_count=1, source="work()", time=1.0)
+    cells.stop(failed=True, error="KeyboardInterrupt", time=2.0)
+    assert [(cell.has_failed, cell.error) for cell in cells.cells()] == [(True, "KeyboardInterrupt")]
+    cells.start(cell_id="a", execution_count=2, source="work()", time=3.0)
+    cells.stop(failed=False, time=4.0)
+    assert cells.cells()[0].error is None
+
+
+def test_an_output_was_bound_by_the_cell_of_its_number():
+    cells = CellLog()
+    for number, cell_id in enumerate("abc", 1):
+        cells.start(cell_id=cell_id, execution_count=number, source="x", time=float(number))
+        cells.stop(failed=False, time=number + 0.5)
+    assert cells.bound_at("Out[2]").cell_id == "b"
+    assert cells.bound_at("Out[9]") is None
+    assert cells.bound_at("Out[2] ") is None

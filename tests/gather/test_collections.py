@@ -247,3 +247,93 @@ def test_files_are_not_read_for_our_sake(frame, tmp_path):
     assert look(df=df)[0].npartitions is None
     assert df.npartitions == 4  # the user asked
     assert look(df=df)[0].npartitions == 4
+
+
+def test_what_else_holds_a_persisted_frame(client, frame):
+    persisted = frame.persist()
+    wait(persisted)
+    found = look(
+        df=persisted,
+        alias=persisted,
+        derived=persisted.a + 1,
+        parts=[frame, persisted],
+        other=frame,
+    )
+    held = {c.name: c.held_by for c in found}
+    assert held["df"] == ("alias", "derived", "parts")
+    assert held["alias"] == ("df", "derived", "parts")
+    # Nothing of theirs takes memory.
+    assert (held["derived"], held["other"]) == ((), ())
+
+
+@pytest.mark.parametrize(
+    "lazy",
+    [
+        lambda: da.ones((100, 50), chunks=(25, 50)) + 1,
+        lambda: db.from_sequence(range(10), npartitions=4).map(str),
+        lambda: dask.delayed(sum)([1, 2]),
+    ],
+)
+def test_what_else_holds_a_persisted_collection(client, lazy):
+    persisted = lazy().persist()
+    if isinstance(persisted, da.Array):
+        derived = persisted + 1
+    elif isinstance(persisted, db.Bag):
+        derived = persisted.map(len)
+    else:
+        derived = dask.delayed(str)(persisted)
+    found = look(x=persisted, alias=persisted, derived=derived, apart=da.zeros(3, chunks=1).persist())
+    assert found[0].held_by == ("alias", "derived")
+
+
+def profiled(namespace, outputs, bound_at=lambda name: None):
+    return profile(namespace, sizes=lambda group: None, bound_at=bound_at, outputs=outputs)
+
+
+def test_outputs_hold_what_they_show(client, frame):
+    persisted = frame.persist()
+    outputs = {"Out[7]": persisted, "Out[3]": 12, "_": persisted, "__": _Explosive(), "___": frame}
+    (found,) = profiled({"df": persisted}, outputs)
+    assert (found.name, found.held_by) == ("df", ("Out[7]", "_"))
+    assert profiled({}, {"Out[3]": frame}) == ()
+
+
+def test_an_output_that_alone_holds_memory_is_told_for_itself(client, frame):
+    persisted = frame.persist()
+    at = Location(cell_id="c", execution_count=7)
+    found = profiled({}, {"Out[7]": persisted, "_": persisted}, lambda name: at if name == "Out[7]" else None)
+    assert [(c.name, c.is_persisted, c.held_by, c.at) for c in found] == [("Out[7]", True, ("_",), at)]
+    # In a list it is not alone.
+    assert profiled({"parts": [persisted]}, {"Out[7]": persisted}) == ()
+
+
+def test_futures_are_held_by_whatever_holds_one_of_them(client):
+    futures = client.map(str, range(100, 107))
+    found = look(many=futures, one=futures[3], other=client.submit(str, 5000), copy=list(futures))
+    assert [c.held_by for c in found] == [("one", "copy"), ("many", "copy"), (), ("many", "one")]
+
+
+def test_the_size_of_futures_comes_from_their_group(client):
+    futures = client.map(bytes, range(1000, 1007))
+    wait(futures)
+
+    def measured(*values):
+        return look(sizes=lambda group: sizes_of(*values) if group == "bytes" and values else None, f=futures)
+
+    (found,) = measured(*range(1000, 1007))
+    assert (found.nbytes, found.group) == (Size(nbytes=7021, known="measured"), "bytes")
+    # Others that were called alike are among what was measured: only a mean is known.
+    (found,) = measured(*[1000] * 20)
+    assert found.nbytes == Size(nbytes=7000, known="estimated")
+    (found,) = measured()
+    assert found.nbytes is None
+
+
+def test_futures_that_are_not_finished_have_no_size(client):
+    failed = client.submit(divmod, 1, 0)
+    pending = client.submit(time.sleep, 3)
+    wait(failed)
+    found = look(sizes=lambda group: sizes_of(100), failed=failed, pending=pending)
+    assert [c.nbytes for c in found] == [None, None]
+    wait(pending)
+    assert look(sizes=lambda group: sizes_of(100), pending=pending)[0].nbytes is not None
