@@ -115,7 +115,7 @@ class Connection:
             raise Refused("Another notebook runs a different version of Dask Doctor on this cluster")
         if "fault" in reply:
             return {}
-        self._clock.append((after - before, (before + after) / 2 - reply["time"]))
+        self.compared(before, after, reply["time"])
         self._cursor = {name: reply[name] for name in CURSOR}
         return reply
 
@@ -132,6 +132,13 @@ class Connection:
         """How many tasks are in which state, without the plugin."""
         states: dict[str, dict[str, int]] = await self._rpc.get_task_prefix_states()
         return states
+
+    def compared(self, before: float, after: float, theirs: float) -> None:
+        """The scheduler's clock showed `theirs` at some moment between these two of ours."""
+        trip, offset = after - before, (before + after) / 2 - theirs
+        if any(abs(offset - other) > (trip + its_trip) / 2 for its_trip, other in self._clock):
+            self._clock.clear()  # both cannot be true: a clock was set
+        self._clock.append((trip, offset))
 
     def to_kernel(self, moment: float) -> float:
         """A time of the scheduler's clock on ours."""

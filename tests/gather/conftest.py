@@ -1,6 +1,7 @@
 """Real clusters, and the thread with a loop of its own on which a feed lives."""
 
 import asyncio
+import socket
 import threading
 import time
 
@@ -102,3 +103,11 @@ def client(cluster):
 @pytest.fixture
 def feed(follower, client):
     return follower.follow(client)
+
+
+@pytest.fixture
+def port():
+    """One of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

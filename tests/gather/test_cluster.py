@@ -49,13 +49,6 @@ def start_scheduler():
         process.wait()
 
 
-@pytest.fixture
-def port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def is_live(sections):
     return not isinstance(sections.cluster, Gap) and bool(sections.workers)
 
