@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from . import fixes, source
 from .creation import Creation
 from .report import Fix
-from .snapshot import Cell
+from .snapshot import Cell, Location
 
 
 def ahead_of(where: Creation, code: str, *, title: str, expect: str) -> Fix | None:
@@ -30,7 +30,9 @@ def ahead_of(where: Creation, code: str, *, title: str, expect: str) -> Fix | No
     return fixes.replace(cell, span, f"{code}\n{text}", title=title, expect=expect)
 
 
-def without_keyword(cell: Cell, call: ast.Call, name: str, *, title: str, expect: str) -> Fix | None:
+def without_keyword(
+    cell: Cell, call: ast.Call, name: str, *, title: str, expect: str, rerun: Location | None = None
+) -> Fix | None:
     """The call without one of its keywords: `x.compute(scheduler="sync")` → `x.compute()`."""
     given: list[ast.expr | ast.keyword] = [*call.args, *call.keywords]
     given.sort(key=lambda node: (node.lineno, node.col_offset))
@@ -50,7 +52,7 @@ def without_keyword(cell: Cell, call: ast.Call, name: str, *, title: str, expect
     if "#" in _between(cell.source, start, stop):
         return None  # a comment would go with it
     made = f"{head}{tail}"
-    fix = fixes.replace(cell, whole, made, title=title, expect=expect)
+    fix = fixes.replace(cell, whole, made, title=title, expect=expect, rerun=rerun)
     return fix if fix is not None and _says_the_same(call, made, name) else None
 
 
@@ -75,13 +77,17 @@ def settings_block(settings: Mapping[str, str]) -> str:
     return f"import dask\n\ndask.config.set({{\n{rows}}})"
 
 
-def _settings(call: ast.Call) -> Iterator[tuple[str, ast.expr]]:
-    """Of a call of `dask.config.set`: names with dots, and values."""
+def is_config(call: ast.Call) -> bool:
+    """Is it a call of a function of `dask.config`?"""
     owner = call.func.value if isinstance(call.func, ast.Attribute) else None
-    is_config = (isinstance(owner, ast.Name) and owner.id == "config") or (
+    return (isinstance(owner, ast.Name) and owner.id == "config") or (
         isinstance(owner, ast.Attribute) and owner.attr == "config"
     )
-    if not is_config:
+
+
+def _settings(call: ast.Call) -> Iterator[tuple[str, ast.expr]]:
+    """Of a call of `dask.config.set`: names with dots, and values."""
+    if not is_config(call):
         return
     for argument in call.args:
         if isinstance(argument, ast.Dict):

@@ -1,9 +1,17 @@
 """How the cluster is made: versions, settings, the machines it stands on."""
 
+from .bypassed_client import bypassed_client
 from .exposed_cluster import exposed_cluster
 from .retry_policy import retry_policy
 from .second_cluster import second_cluster
 from .version_mismatch import version_mismatch
 from .vulnerable_version import vulnerable_version
 
-__all__ = ["exposed_cluster", "retry_policy", "second_cluster", "version_mismatch", "vulnerable_version"]
+__all__ = [
+    "bypassed_client",
+    "exposed_cluster",
+    "retry_policy",
+    "second_cluster",
+    "version_mismatch",
+    "vulnerable_version",
+]
