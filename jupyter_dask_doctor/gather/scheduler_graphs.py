@@ -11,7 +11,7 @@ from operator import attrgetter
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any
 
-from .scheduler_view import MAX_NAME, label
+from .scheduler_view import clean, label
 
 if TYPE_CHECKING:
     from distributed.scheduler import Scheduler, TaskGroup
@@ -74,7 +74,7 @@ class Graph:
             self.seconds,
             self.nthreads,
             self.is_done,
-            [[name[:MAX_NAME], n] for name, n in self.layers.most_common(20)],
+            [[clean(name), n] for name, n in self.layers.most_common(20)],
             self.reused,
             len(self.wanted) if self.wanted is not None else None,
             self.label,
@@ -111,16 +111,16 @@ class Group:
         return [
             self.id,
             self.graph.id,
-            tg.name[:MAX_NAME],
-            tg.prefix.name[:MAX_NAME],
+            clean(tg.name),
+            clean(tg.prefix.name),
             self.n_tasks,
             [max(0.0, durations.get(a, 0.0) - b) for a, b in zip(ACTIONS, self.before, strict=True)],
             None if self.is_shared else tg.start or None,
             tg.stop if tg.stop > self.graph.time or not self.is_shared else None,
-            [name[:MAX_NAME] for name in islice((d.name for d in tg.dependencies), 20)],
+            [clean(name) for name in islice((d.name for d in tg.dependencies), 20)],
             tg.states["memory"],
             max(0, n_done(tg) - self.n_before),
-            [name[:MAX_NAME] for name in islice(tg.types, 5)],
+            [clean(name) for name in islice(tg.types, 5)],
         ]
 
 
@@ -190,7 +190,7 @@ class Graphs:
             elif tg.states["released"] == 0:
                 # New tasks are all still released at this moment.
                 if len(graph.reused) < 100:
-                    graph.reused.append(tg.name[:MAX_NAME])
+                    graph.reused.append(clean(tg.name))
             elif len(graph.groups) < MAX_GROUPS_PER_GRAPH:
                 self._add_group(graph, tg, n)
         if stimulus_id is not None:

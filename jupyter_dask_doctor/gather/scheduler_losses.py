@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from distributed.utils import key_split_group as group_name
 
-from .scheduler_view import MAX_NAME, executing_prefixes
+from .scheduler_view import clean, executing_prefixes
 
 if TYPE_CHECKING:
     from distributed.scheduler import Scheduler
@@ -99,7 +99,7 @@ class Losses:
         if any(loss["address"] == address and loss["time"] >= since for loss in self.losses):
             return False
         tasks = [self.scheduler.tasks.get(key) for key in islice(msg.get("processing-tasks") or (), 50)]
-        lost = list(dict.fromkeys(ts.prefix.name[:MAX_NAME] for ts in tasks if ts is not None))
+        lost = list(dict.fromkeys(clean(ts.prefix.name) for ts in tasks if ts is not None))
         limit, process = (seen["memory_limit"], seen["process"]) if seen is not None else (0, None)
         # What it ran at its last heartbeat, when that is still among what it took with it.
         running = [name for name in seen["prefixes"] if name in lost] if seen is not None else []
@@ -129,7 +129,7 @@ class Losses:
                 continue  # only a dependent of one that failed
             found.append(erred)
         for erred in reversed(found):
-            text = erred.exception_text[:1_500]
+            text = erred.exception_text[:1_500].encode("utf-8", "replace").decode()
             kind = text.split("(", 1)[0].strip() if text else "KilledWorker"
             ts = self.scheduler.tasks.get(erred.key)
             tg_name = ts.group.name if ts is not None else group_name(erred.key)
@@ -141,8 +141,8 @@ class Losses:
             self.failures.append(
                 [
                     erred.timestamp,
-                    prefix[:MAX_NAME],
-                    str(erred.key)[:200],
+                    clean(prefix),
+                    clean(erred.key)[:200],
                     kind[:200],
                     text,
                     graph_id,

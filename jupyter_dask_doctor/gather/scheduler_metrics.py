@@ -5,12 +5,11 @@ Travels to the scheduler by value with `scheduler_plugin`: standard library, dis
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from .scheduler_view import MAX_NAME
+from .scheduler_view import clean, number
 
 if TYPE_CHECKING:
     from distributed.scheduler import Scheduler
@@ -93,8 +92,7 @@ class Metrics:
         sums: Any = getattr(self.scheduler, "cumulative_worker_metrics", None)
         if sums is None:
             return None
-        value = sums.get(("execute", prefix, "failed", "seconds"), 0.0)
-        return max(0.0, float(value)) if math.isfinite(value) else None
+        return number(sums.get(("execute", prefix, "failed", "seconds"), 0.0))
 
 
 def _is_told(key: Any) -> bool:
@@ -111,12 +109,13 @@ def _is_told(key: Any) -> bool:
 
 
 def _row(key: tuple[Any, ...], value: Any, first: Any) -> list[Any]:
-    def text(part: str) -> str:
-        return part[:MAX_NAME].encode("utf-8", "replace").decode()
-
-    def number(sum: Any) -> float:
-        return float(sum) if isinstance(sum, (int, float)) and math.isfinite(sum) else 0.0
-
     if key[0] == "execute":
-        return ["execute", text(key[1]), text(key[2]), key[-1], number(value), number(first)]
-    return [text(key[0]), None, text("-".join(key[1:-1])), key[-1], number(value), number(first)]
+        return ["execute", clean(key[1]), clean(key[2]), key[-1], number(value) or 0.0, number(first) or 0.0]
+    return [
+        clean(key[0]),
+        None,
+        clean("-".join(key[1:-1])),
+        key[-1],
+        number(value) or 0.0,
+        number(first) or 0.0,
+    ]

@@ -12,7 +12,7 @@ from itertools import islice
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
-from .scheduler_view import MAX_NAME
+from .scheduler_view import MAX_NAME, clean
 
 if TYPE_CHECKING:
     from distributed.scheduler import Scheduler, TaskPrefix, TaskState
@@ -35,11 +35,6 @@ MAX_PREFIXES = 2_000
 #: A worker that was not heard of for so many heartbeats, and so many seconds, is silent.
 SILENT_BEATS = 5
 SILENT_SECONDS = 5.0
-
-
-def text(value: object, limit: int = MAX_NAME) -> str:
-    """As text that can be sent: a lone surrogate would stop the whole answer."""
-    return str(value)[:limit].encode("utf-8", "replace").decode()
 
 
 def seconds(value: Any, most: float = math.inf) -> float:
@@ -135,9 +130,9 @@ class Running:
         ws = ts.processing_on
         return [
             ts.key if has_key and _is_plain(ts.key) else None,
-            text(ts.key, MAX_KEY),
-            text(ts.group.prefix.name),
-            text(ts.group.name),
+            clean(ts.key)[:MAX_KEY],
+            clean(ts.group.prefix.name),
+            clean(ts.group.name),
             ws.address if ws is not None else "",
             seconds(ran, max(0.0, most)),
             sum(max(0, dts.nbytes) for dts in islice(ts.dependencies, MAX_INPUTS)),
@@ -221,24 +216,24 @@ def _blocked_row(kind: tuple[Any, ...], found: list[Any], graphs: Graphs) -> lis
         for tg in islice(prefix.groups, 10):
             group = graphs.by_tg.get(id(tg)) or group
     return [
-        text(prefix.name),
+        clean(prefix.name),
         n,
         seconds(waited),
         _names(workers),
         _names(hosts),
-        sorted([text(name, MAX_KEY), float(amount)] for name, amount in islice(resources, N_NAMES)),
+        sorted([clean(name)[:MAX_KEY], float(amount)] for name, amount in islice(resources, N_NAMES)),
         group.graph.id if group is not None else None,
     ]
 
 
 def _names(values: Iterable[Any]) -> list[str]:
-    return sorted(text(value, MAX_KEY) for value in islice(values, N_NAMES))
+    return sorted(clean(value)[:MAX_KEY] for value in islice(values, N_NAMES))
 
 
 def _is_plain(key: Any) -> bool:
     """Can be sent as it is, and is not long."""
     if isinstance(key, str):
-        return len(key) <= 1_000 and text(key, 1_000) == key
+        return len(key) <= MAX_NAME and clean(key) == key
     if isinstance(key, tuple):
         return len(key) <= 10 and all(map(_is_plain, key))
-    return isinstance(key, (int, float)) or (isinstance(key, bytes) and len(key) <= 1_000)
+    return isinstance(key, (int, float)) or (isinstance(key, bytes) and len(key) <= MAX_NAME)

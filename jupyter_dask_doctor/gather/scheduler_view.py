@@ -71,12 +71,12 @@ WORKER_FIELDS = (
 def label(keys: Iterable[Any]) -> str | None:
     """A name by which client and scheduler know the same graph: the least of what was asked for."""
     names = {key[0] if isinstance(key, tuple) else key for key in islice(keys, 2_000)}
-    return min(map(str, names), default="")[:MAX_NAME] or None
+    return clean(min(map(str, names), default="")) or None
 
 
 def executing_prefixes(ws: WorkerState) -> list[str]:
     """Prefixes of what a worker runs, as of its last heartbeat, at most 8."""
-    return list(dict.fromkeys(ts.prefix.name[:MAX_NAME] for ts in islice(ws.executing, 8)))
+    return list(dict.fromkeys(clean(ts.prefix.name) for ts in islice(ws.executing, 8)))
 
 
 def clean(text: object) -> str:
@@ -252,7 +252,7 @@ def view_tasks(scheduler: Scheduler, running: Running, metrics: Metrics) -> dict
         "finished": finished,
         "prefixes": [
             [
-                name[:MAX_NAME],
+                clean(name),
                 # Forgotten tasks leave `len(prefix)`, each task that finished has been in memory.
                 max(len(prefix), prefix.state_counts["memory"]),
                 prefix.states["memory"],
