@@ -23,7 +23,7 @@ running; its output size is told when it was seen.
 
 ## When it stays quiet
 After `client.restart()`, `cluster.scale()` or closing the cluster; when the cell ran again to its end and
-nothing died.
+nothing died; when interrupting the kernel ended the workers: then `interrupted-workers` speaks.
 
 ## Fix safety
 Needs review: another number of partitions; a function that works on a whole partition or chunk, as in
@@ -41,7 +41,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import offers, runs, words
+from ... import interrupts, offers, runs, words
 from ...report import Evidence, Finding, Fix, Measure, Severity
 from ...snapshot import (
     Cell,
@@ -53,6 +53,7 @@ from ...snapshot import (
     TaskFailure,
     TaskGroup,
     Worker,
+    WorkerChange,
     WorkerLoss,
 )
 from ..registry import rule
@@ -98,8 +99,13 @@ def killed_worker(
     collections: tuple[Collection, ...] = (),
     load: tuple[Load, ...] = (),
     code: tuple[Cell, ...] = (),
+    changes: tuple[WorkerChange, ...] = (),
 ) -> Iterator[Finding]:
-    lost = [x for x in losses if not runs.is_stale(x.at, x.time, code)]
+    lost = [
+        x
+        for x in losses
+        if not runs.is_stale(x.at, x.time, code) and not interrupts.is_of_interrupt(x, cluster, changes, code)
+    ]
     given_up = [
         f for f in failures if f.exception == "KilledWorker" and not runs.is_stale(f.at, f.time, code)
     ]

@@ -3,19 +3,23 @@
 from .disk_bound import disk_bound
 from .gil_contention import gil_contention
 from .idle_workers import idle_workers
+from .interrupted_workers import interrupted_workers
 from .serialization_bound import serialization_bound
 from .stragglers import stragglers
 from .tiny_tasks import tiny_tasks
 from .transfer_bound import transfer_bound
+from .unrunnable_tasks import unrunnable_tasks
 from .worker_imbalance import worker_imbalance
 
 __all__ = [
     "disk_bound",
     "gil_contention",
     "idle_workers",
+    "interrupted_workers",
     "serialization_bound",
     "stragglers",
     "tiny_tasks",
     "transfer_bound",
+    "unrunnable_tasks",
     "worker_imbalance",
 ]
