@@ -3,6 +3,8 @@
 from .killed_worker import killed_worker
 from .memory_thresholds import memory_thresholds
 from .no_memory_limit import no_memory_limit
+from .oversized_persist import oversized_persist
+from .oversized_result import oversized_result
 from .unmanaged_memory_growth import unmanaged_memory_growth
 from .worker_memory_pressure import worker_memory_pressure
 
@@ -10,6 +12,8 @@ __all__ = [
     "killed_worker",
     "memory_thresholds",
     "no_memory_limit",
+    "oversized_persist",
+    "oversized_result",
     "unmanaged_memory_growth",
     "worker_memory_pressure",
 ]
