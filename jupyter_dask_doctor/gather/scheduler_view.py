@@ -171,13 +171,18 @@ def choose(workers: list[WorkerState], process: list[int]) -> list[WorkerState]:
     if len(workers) <= MAX_WORKERS:
         return workers
     n_processing = [len(ws.processing) for ws in workers]
-    # In small steps: sorting numbers is cheaper than asking for the largest of objects.
-    full, loaded = sorted(process)[-N_FULLEST], max(1, sorted(n_processing)[-N_LOADED])
-    fullest = [ws for ws, nbytes in zip(workers, process, strict=True) if nbytes >= full]
-    busiest = [ws for ws, n in zip(workers, n_processing, strict=True) if n >= loaded]
-    sample = workers[:: len(workers) // N_SAMPLE]
-    chosen = (*fullest[:N_FULLEST], *busiest[:N_LOADED], *sample[:N_SAMPLE])
+    sample = workers[:: len(workers) // N_SAMPLE][:N_SAMPLE]
+    chosen = (*_most(workers, process, N_FULLEST), *_most(workers, n_processing, N_LOADED), *sample)
     return list({ws.address: ws for ws in chosen}.values())
+
+
+def _most(workers: list[WorkerState], values: list[int], n: int) -> list[WorkerState]:
+    """The `n` workers with the largest of these values, of equal ones the first; none that has nothing."""
+    # To sort numbers is cheaper than to ask for the largest of objects.
+    least = max(1, sorted(values)[-n])
+    pairs = [(ws, value) for ws, value in zip(workers, values, strict=True) if value >= least]
+    more = [ws for ws, value in pairs if value > least]
+    return (more + [ws for ws, value in pairs if value == least])[:n]
 
 
 def view_workers(scheduler: Scheduler, first_seen: Mapping[str, float] = {}) -> dict[str, Any]:
