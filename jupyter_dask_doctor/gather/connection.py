@@ -19,7 +19,7 @@ from . import (
     scheduler_running,
     scheduler_view,
 )
-from .scheduler_plugin import FACTS_HANDLER, HANDLER, VERSION, DoctorPlugin
+from .scheduler_plugin import FACTS_HANDLER, HANDLER, STACKS_HANDLER, VERSION, DoctorPlugin
 
 #: All that the plugin is made of.
 MODULES = (
@@ -119,9 +119,9 @@ class Connection:
         self._cursor = {name: reply[name] for name in CURSOR}
         return reply
 
-    async def call_stack(self, keys: list[Any]) -> Any:
-        """Where running tasks stand, as the scheduler hears from their workers: {worker: {key: frames}}."""
-        return await self._rpc.call_stack(keys=keys)
+    async def stacks(self, tasks: list[str]) -> Any:
+        """Where running tasks stand, as their workers tell: (task, worker, frames)."""
+        return await getattr(self._rpc, STACKS_HANDLER)(tasks=tasks)
 
     async def facts(self) -> dict[str, Any]:
         """What the plugin tells rarely; empty when it cannot."""

@@ -30,6 +30,7 @@ VERSION = 2
 PREFIX = "dask-doctor-"
 HANDLER = "dask_doctor_snapshot"
 FACTS_HANDLER = "dask_doctor_facts"
+STACKS_HANDLER = "dask_doctor_stacks"
 
 MAX_FAULTS = 5
 #: Seconds of one snapshot for the sizes of tasks, and for the state of graphs.
@@ -136,6 +137,14 @@ class DoctorPlugin(SchedulerPlugin):
             self._fault(error)
             return {}
 
+    async def stacks(self, tasks: list[str]) -> list[list[Any]]:
+        """Where running tasks stand in their code; empty when nobody can tell."""
+        try:
+            return await self.running.stacks(tasks)
+        except Exception as error:
+            self._fault(error)
+            return []
+
     # -- its life -------------------------------------------------------------------------------------------
 
     def _start(self, scheduler: Scheduler) -> None:
@@ -159,6 +168,7 @@ class DoctorPlugin(SchedulerPlugin):
             scheduler.remove_plugin(name)
         scheduler.handlers[HANDLER] = self.snapshot
         scheduler.handlers[FACTS_HANDLER] = self.facts
+        scheduler.handlers[STACKS_HANDLER] = self.stacks
         self.graphs.recover()
 
     def _leave(self) -> None:

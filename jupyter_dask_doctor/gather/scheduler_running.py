@@ -5,6 +5,7 @@ Travels to the scheduler by value with `scheduler_plugin`: standard library, dis
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import math
 from collections.abc import Iterable, Iterator
@@ -12,7 +13,7 @@ from itertools import islice
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
-from .scheduler_view import MAX_NAME, clean
+from .scheduler_view import clean
 
 if TYPE_CHECKING:
     from distributed.scheduler import Scheduler, TaskPrefix, TaskState
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
 #: Running tasks looked at in one go, and sent: those that have run longest.
 MAX_RUNNING = 10_000
 N_RUNNING = 50
-#: Of these the key goes along as it is, so that their call stacks can be asked for.
-N_KEYS = 8
 MAX_KEY = 200
+#: Call stacks fetched in one go, frames of each, characters of one frame, and seconds for all of them.
+N_STACKS = 8
+N_FRAMES = 40
+MAX_FRAME = 300
+STACK_SECONDS = 1.5
 #: Inputs of one running task that are summed.
 MAX_INPUTS = 100
 #: Blocked tasks looked at, kinds of them sent, and names sent of what one kind asks for.
@@ -54,10 +58,13 @@ class Running:
         #: Where an old scheduler does not tell since when a task is blocked: when it was seen first.
         self._blocked_since: float | None = None
         self._lonely_since: float | None = None
+        #: The keys of the running tasks that were told last, by their text.
+        self._keys: dict[str, Any] = {}
 
     def clear(self) -> None:
         self.longest.clear()
         self._told.clear()
+        self._keys.clear()
 
     def look(self, graphs: Graphs) -> dict[str, Any]:
         """The running tasks, longest first, and the blocked ones by kind; bounded."""
@@ -84,15 +91,14 @@ class Running:
                     if ran > oldest.get(prefix, 0.0):
                         oldest[prefix] = ran
         self._remember(oldest)
+        longest = heapq.nlargest(N_RUNNING, found)
+        self._keys = {clean(ts.key)[:MAX_KEY]: ts.key for _, _, ts in longest}
         return {
             "n": len(found),
             "heartbeat": heartbeat,
             "n_paused": n_paused,
             "n_silent": n_silent,
-            "tasks": [
-                self._row(ts, ran, graphs, now, has_key=i < N_KEYS)
-                for i, (ran, _, ts) in enumerate(heapq.nlargest(N_RUNNING, found))
-            ],
+            "tasks": [self._row(ts, ran, graphs, now) for ran, _, ts in longest],
             "blocked": self._blocked(graphs),
         }
 
@@ -123,13 +129,12 @@ class Running:
                 del self._told[next(iter(self._told))]
         return self.longest.get(name)
 
-    def _row(self, ts: TaskState, ran: float, graphs: Graphs, now: float, *, has_key: bool) -> list[Any]:
+    def _row(self, ts: TaskState, ran: float, graphs: Graphs, now: float) -> list[Any]:
         group = graphs.by_tg.get(id(ts.group))
         # Nothing has run longer than its graph has been here: a clock was put right meanwhile.
         most = now - group.graph.time if group is not None and group.graph.time > 0 else math.inf
         ws = ts.processing_on
         return [
-            ts.key if has_key and _is_plain(ts.key) else None,
             clean(ts.key)[:MAX_KEY],
             clean(ts.group.prefix.name),
             clean(ts.group.name),
@@ -139,6 +144,33 @@ class Running:
             bool(_restrictions(ts)) and not ts.loose_restrictions,
             group.graph.id if group is not None else None,
         ]
+
+    async def stacks(self, tasks: Iterable[str]) -> list[list[Any]]:
+        """[task, worker, frames] of running tasks that were told last; those that cannot be had are left out.
+
+        Dask's own `Scheduler.get_call_stack` fails, and is logged, for a task that has just ended.
+        """
+
+        async def fetch(text: str) -> list[Any] | None:
+            key = self._keys.get(text)
+            ts = self.scheduler.tasks.get(key) if key is not None else None
+            ws = ts.processing_on if ts is not None else None
+            if ws is None:
+                return None
+            try:
+                answer: Any = await self.scheduler.rpc(ws.address).call_stack(keys=[key])
+                (lines,) = answer.values()
+                return [text, ws.address, [_frame(line) for line in lines[-N_FRAMES:]]]
+            except Exception:  # it has ended meanwhile, or its worker has
+                return None
+
+        calls = [asyncio.ensure_future(fetch(text)) for text in islice(tasks, N_STACKS)]
+        if calls:
+            await asyncio.wait(calls, timeout=STACK_SECONDS)
+        for call in calls:
+            call.cancel()
+        told = await asyncio.gather(*calls, return_exceptions=True)
+        return [row for row in told if isinstance(row, list)]
 
     # -- blocked --------------------------------------------------------------------------------------------
 
@@ -230,10 +262,7 @@ def _names(values: Iterable[Any]) -> list[str]:
     return sorted(clean(value)[:MAX_KEY] for value in islice(values, N_NAMES))
 
 
-def _is_plain(key: Any) -> bool:
-    """Can be sent as it is, and is not long."""
-    if isinstance(key, str):
-        return len(key) <= MAX_NAME and clean(key) == key
-    if isinstance(key, tuple):
-        return len(key) <= 10 and all(map(_is_plain, key))
-    return isinstance(key, (int, float)) or (isinstance(key, bytes) and len(key) <= MAX_NAME)
+def _frame(line: object) -> str:
+    """A frame as Python shows it: the place, and below it the line of code."""
+    place, _, code = clean(line).strip().partition("\n")
+    return f"{place}\n    {code.strip()}"[:MAX_FRAME] if code.strip() else place[:MAX_FRAME]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..snapshot import BlockedTasks, CallStack, RunningTask, Scheduling
 from .code import CellLog
+from .scheduler_running import N_STACKS
 from .tasks import Tasks
 
 #: Call stacks are fetched when nothing has ended for so many seconds: a fetch costs the scheduler as much as
@@ -16,10 +17,8 @@ from .tasks import Tasks
 STALL_SECONDS = 10.0
 #: ... and a task runs so many times as long as the longest of its prefix that has ended.
 STALL_RATIO = 5.0
-#: Tasks whose call stacks are fetched, frames kept of each, characters of each frame.
-MAX_STACKS = 8
+#: Frames kept of each.
 MAX_FRAMES = 20
-MAX_FRAME = 300
 #: Seconds that all of them may take together.
 STACK_TIMEOUT = 2.0
 
@@ -60,8 +59,8 @@ class Schedule:
             self.stacks, self._has_asked = None, False
         self._n_finished = n
 
-    def overdue(self, longest: Mapping[str, float | None]) -> list[tuple[Any, str, str]]:
-        """(key, its text, worker) of tasks whose call stacks are to be fetched now: once in each stall.
+    def overdue(self, longest: Mapping[str, float | None]) -> list[str]:
+        """The tasks whose call stacks are to be fetched now, by the text of their keys: once in each stall.
 
         `longest`: seconds of the longest run that has ended, by prefix.
         """
@@ -70,29 +69,25 @@ class Schedule:
         if self.last_finished is not None and self._now - self.last_finished < STALL_SECONDS:
             return []
         found = []
-        for key, text, prefix, _, worker, seconds, *_ in self._reply["tasks"]:
+        for key, prefix, _, _, seconds, *_ in self._reply["tasks"]:
             known = longest.get(prefix) or 0.0
-            if key is not None and seconds >= max(STALL_SECONDS, STALL_RATIO * known):
-                found.append((key, text, worker))
+            if seconds >= max(STALL_SECONDS, STALL_RATIO * known):
+                found.append(key)
         self._has_asked = bool(found)
-        return found[:MAX_STACKS]
+        return found[:N_STACKS]
 
-    async def fetch(self, call_stack: Callable[..., Any], tasks: Sequence[tuple[Any, str, str]]) -> None:
-        """Fetch the call stacks of these tasks; one that cannot be had in time is left out. Never raises."""
+    async def fetch(self, stacks: Callable[[list[str]], Awaitable[Any]], tasks: list[str]) -> None:
+        """Fetch the call stacks of these tasks; those that cannot be had in time are left out. Never raises."""
         n_finished = self._n_finished
-        asked = [asyncio.ensure_future(call_stack(keys=[key])) for key, _, _ in tasks]
         try:
-            await asyncio.wait(asked, timeout=STACK_TIMEOUT)
-            found = []
-            for call, (_, text, worker) in zip(asked, tasks, strict=True):
-                if call.done() and not call.cancelled() and call.exception() is None:
-                    found += [CallStack(key=text, worker=worker, frames=f) for f in _frames(call.result())]
-        finally:
-            for call in asked:
-                call.cancel()
-            await asyncio.gather(*asked, return_exceptions=True)
-        if n_finished == self._n_finished and found:
-            self.stacks = tuple(found)
+            told = await asyncio.wait_for(stacks(tasks), STACK_TIMEOUT)
+            found = tuple(
+                CallStack(key=key, worker=worker, frames=_inner(frames)) for key, worker, frames in told
+            )
+        except Exception:  # the scheduler is gone or busy: a stall is told without them
+            return
+        if found and n_finished == self._n_finished:
+            self.stacks = found
 
     def view(self, tasks: Tasks, cells: CellLog) -> Scheduling:
         """All of it as one fact."""
@@ -109,7 +104,7 @@ class Schedule:
 
     def _running(self, tasks: Tasks, cells: CellLog) -> Iterator[RunningTask]:
         rows = self._reply.get("tasks", ())
-        for _, key, prefix, group, worker, seconds, nbytes, is_restricted, graph in rows:
+        for key, prefix, group, worker, seconds, nbytes, is_restricted, graph in rows:
             id, at = tasks.place(graph, cells)
             yield RunningTask(
                 key=key,
@@ -138,12 +133,9 @@ class Schedule:
             )
 
 
-def _frames(answer: Any) -> Iterator[tuple[str, ...]]:
-    """The frames of each task in an answer of the scheduler, {worker: {key: lines}}, its way into the task left out."""
-    for by_key in answer.values() if isinstance(answer, Mapping) else ():
-        for lines in by_key.values() if isinstance(by_key, Mapping) else ():
-            told = [str(line) for line in lines]
-            at = 0
-            while at < len(told) - 1 and any(part in told[at].replace("\\", "/") for part in _MACHINERY):
-                at += 1
-            yield tuple(" ".join(line.split())[:MAX_FRAME] for line in told[at:][-MAX_FRAMES:])
+def _inner(frames: Sequence[str]) -> tuple[str, ...]:
+    """The innermost frames, without those that only lead into the task."""
+    at = 0
+    while at < len(frames) - 1 and any(part in frames[at].replace("\\", "/") for part in _MACHINERY):
+        at += 1
+    return tuple(frames[at:][-MAX_FRAMES:])
