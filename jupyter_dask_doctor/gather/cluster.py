@@ -228,6 +228,8 @@ class Feed:
         if scheduler_id != self.scheduler_id:
             self.scheduler_id = scheduler_id
             self._refused = None
+            if self._environments is not None:
+                self._environments.cancel()
             self._environments = None
             self._epoch = None
             self._prefixes = ()
@@ -297,12 +299,13 @@ class Feed:
         overdue = self._schedule.overdue({prefix.name: prefix.max_seconds for prefix in self._prefixes})
         if overdue:
             # Beside the pulls: a worker that hangs may not answer.
-            self._stacks = asyncio.ensure_future(self._schedule.fetch(connection.call_stack, overdue))
+            self._stacks = asyncio.ensure_future(self._schedule.fetch(connection.stacks, overdue))
         self.state, self.reason = "live", ""
         if self._environments is not None:
-            # Only now: that the scheduler took the plugin in shows that its Python is ours.
             shown = reply["workers"]["shown"]
-            self._environments.ask({row[0]: row[4] for row in shown}, spilled=reply["workers"]["spilled"])
+            self._environments.ask(
+                {row[0]: row[4] for row in shown}, self._facts.versions, spilled=reply["workers"]["spilled"]
+            )
 
     async def _pull_limited(self, connection: Connection) -> None:
         now = time.monotonic()

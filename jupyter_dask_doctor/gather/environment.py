@@ -12,16 +12,17 @@ import pickle
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
-from ..snapshot import Gap, WorkerEnvironment
+from ..snapshot import Gap, Versions, WorkerEnvironment
 from . import worker_environment
 
 #: Workers asked, of all that there are.
 MAX_ASKED = 8
-#: Seconds between two rounds, also when workers came and went.
+#: No more questions than that in so many seconds, also when workers come and go, and none to the same worker.
 INTERVAL = 30.0
 #: Seconds for which the section waits for a worker that was asked; an answer that comes later is taken in.
 PATIENCE = 2.0
@@ -57,26 +58,51 @@ class Environments:
         self._is_in_process = is_in_process
         self._told: dict[str, WorkerEnvironment] = {}
         self._under_way: dict[str, asyncio.Task[None]] = {}
-        self._refused: dict[str, str] = {}
-        self._asked_at = float("-inf")
-        self._asked: frozenset[str] = frozenset()
+        #: Why a worker did not tell, in words; those that will not tell another time either.
+        self._failed: dict[str, str] = {}
+        self._refused: set[str] = set()
+        #: When each was asked last, and how often in vain.
+        self._asked_at: dict[str, float] = {}
+        self._n_failed: dict[str, int] = {}
+        #: Moments of the last questions.
+        self._recent: deque[float] = deque(maxlen=MAX_ASKED)
+        self._reason = "No worker was asked yet."
 
-    def ask(self, workers: Mapping[str, str], *, spilled: int = 0) -> None:
-        """Begin a round if one is due. `workers`: status by address. Never waits."""
-        now = time.monotonic()
-        for gone in self._told.keys() - workers.keys():
-            del self._told[gone]
-        for gone in self._refused.keys() - workers.keys():
-            del self._refused[gone]
-        chosen = _choose(workers, self._told)
-        is_due = now - self._asked_at >= INTERVAL and (spilled > 0 or not self._asked >= chosen)
-        if not chosen or not (is_due or not self._asked):
+    def ask(
+        self, workers: Mapping[str, str], versions: tuple[Versions, ...] | Gap, *, spilled: int = 0
+    ) -> None:
+        """Ask those that are due. `workers`: status by address. Never waits."""
+        for gone in self._asked_at.keys() - workers.keys():
+            del self._asked_at[gone]
+            for record in (self._told, self._failed, self._n_failed):
+                record.pop(gone, None)
+            self._refused.discard(gone)
+        reason = _forbidden(versions)
+        if reason is not None:
+            self._reason = reason
             return
-        self._asked_at, self._asked = now, chosen
-        loop = asyncio.get_running_loop()
-        for address in chosen - self._under_way.keys():
-            task = self._under_way[address] = loop.create_task(self._take(address))
+        now = time.monotonic()
+        for address in _choose(workers, self._told):
+            if address in self._under_way or address in self._refused:
+                continue
+            if now < self._due(address, spilled):
+                continue
+            if len(self._recent) == MAX_ASKED and now - self._recent[0] < INTERVAL:
+                return
+            self._recent.append(now)
+            self._asked_at[address] = now
+            task = asyncio.get_running_loop().create_task(self._take(address))
+            self._under_way[address] = task
             task.add_done_callback(functools.partial(self._over, address))
+
+    def _due(self, address: str, spilled: int) -> float:
+        last = self._asked_at.get(address)
+        if last is None:
+            return float("-inf")
+        if address in self._told and not self._n_failed.get(address):
+            return last + INTERVAL if spilled else float("inf")
+        # One that is silent is asked ever more seldom.
+        return last + INTERVAL * 2.0 ** min(self._n_failed.get(address, 0), 6)
 
     async def settle(self) -> None:
         """Wait for the answers that are under way, at most `PATIENCE` seconds."""
@@ -87,18 +113,22 @@ class Environments:
         """What was told by workers that are still there."""
         if self._told:
             return tuple(self._told.values())
-        if self._refused:
-            return Gap(reason=next(iter(self._refused.values())))
-        if not self._asked:
-            return Gap(reason="No worker was asked yet.")
-        if time.monotonic() - self._asked_at < PATIENCE:
+        if self._failed:
+            return Gap(reason=next(iter(self._failed.values())))
+        if not self._asked_at:
+            return Gap(reason=self._reason)
+        if time.monotonic() - max(self._asked_at.values()) < PATIENCE:
             return Gap(reason="The workers have not answered yet.")
         return Gap(reason="The workers do not answer when they are asked for their environment.")
 
+    def cancel(self) -> None:
+        """Wait for no answer any more."""
+        for task in self._under_way.values():
+            task.cancel()
+
     async def close(self) -> None:
         tasks = list(self._under_way.values())
-        for task in tasks:
-            task.cancel()
+        self.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=0.5)
 
@@ -110,23 +140,21 @@ class Environments:
     async def _take(self, address: str) -> None:
         try:
             answer = await asyncio.wait_for(self._answer(address), LONGEST)
+            if "fault" in answer:
+                raise RuntimeError(answer["fault"])
+            told = _environment(address, answer)
         except (OSError, asyncio.TimeoutError) as error:
-            # It went away, or will be seen to.
-            self._refused[address] = f"A worker did not answer ({type(error).__name__})."
-            return
+            # It went away, or hangs, or is busy: another time.
+            self._n_failed[address] = self._n_failed.get(address, 0) + 1
+            self._failed[address] = f"A worker did not answer ({type(error).__name__})."
         except Exception as error:
             text = " ".join(str(error).split())[:300]
-            self._refused[address] = f"The cluster does not let workers be asked ({text})."
-            return
-        if "fault" in answer:
-            self._refused[address] = f"A worker cannot tell its environment ({answer['fault']})."
-            return
-        try:
-            self._told[address] = _environment(address, answer)
-        except (KeyError, TypeError, ValueError) as error:
-            self._refused[address] = f"A worker's answer was not understood ({type(error).__name__})."
+            self._failed[address] = f"The workers cannot be asked ({text or type(error).__name__})."
+            self._refused.add(address)
         else:
-            self._refused.pop(address, None)
+            self._told[address] = told
+            self._failed.pop(address, None)
+            self._n_failed.pop(address, None)
 
     async def _answer(self, address: str) -> Mapping[str, Any]:
         if self._is_in_process:
@@ -161,6 +189,23 @@ class Environments:
             line.comms.clear()
             with suppress(Exception):
                 await line.close_rpc()
+
+
+def _forbidden(versions: tuple[Versions, ...] | Gap) -> str | None:
+    """Why nothing may be sent to the workers: code that one Python pickled crashes another one."""
+    if isinstance(versions, Gap):
+        return versions.reason
+    ours = "{}.{}.".format(*sys.version_info[:2])
+    theirs = [dict(one.packages).get("python") for one in versions if one.role == "worker"]
+    if not theirs:
+        return "The workers' versions are not known yet."
+    for python in theirs:
+        if not (python or "").startswith(ours):
+            short = ".".join((python or "of an unknown version").split(".")[:2])
+            return (
+                f"A worker runs Python {short} and this kernel {ours[:-1]}, so nothing could be sent to it."
+            )
+    return None
 
 
 def _choose(workers: Mapping[str, str], told: Collection[str]) -> frozenset[str]:
