@@ -4,6 +4,7 @@ from .bypassed_client import bypassed_client
 from .exposed_cluster import exposed_cluster
 from .retry_policy import retry_policy
 from .second_cluster import second_cluster
+from .thread_oversubscription import thread_oversubscription
 from .version_mismatch import version_mismatch
 from .vulnerable_version import vulnerable_version
 
@@ -12,6 +13,7 @@ __all__ = [
     "exposed_cluster",
     "retry_policy",
     "second_cluster",
+    "thread_oversubscription",
     "version_mismatch",
     "vulnerable_version",
 ]
