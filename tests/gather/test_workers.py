@@ -190,7 +190,7 @@ class TestTime:
 class TestTheWholeCluster:
     def test_what_is_finished_never_falls(self):
         """Restarting a cluster empties the scheduler's counts."""
-        told = [taken_so_far for taken_so_far in (0, 50, 100, 0, 10, 30)]
+        told = (0, 50, 100, 0, 10, 30)
         workers = taken(*(reply(2 * i, tasks={"finished": n}) for i, n in enumerate(told)))
         assert [load.tasks_finished for load in workers.loads()] == [0, 50, 100, 100, 110, 130]
 
