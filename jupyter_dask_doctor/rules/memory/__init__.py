@@ -1,5 +1,6 @@
 """What workers hold."""
 
+from .held_results import held_results
 from .killed_worker import killed_worker
 from .memory_thresholds import memory_thresholds
 from .no_memory_limit import no_memory_limit
@@ -10,6 +11,7 @@ from .unmanaged_memory_growth import unmanaged_memory_growth
 from .worker_memory_pressure import worker_memory_pressure
 
 __all__ = [
+    "held_results",
     "killed_worker",
     "memory_thresholds",
     "no_memory_limit",
