@@ -92,7 +92,12 @@ def _measure(
     severity="warning",
     thresholds=Thresholds(),
     about=("workers",),
-    yields_to={"gil-contention": "cell", "worker-memory-pressure": "cell", "killed-worker": "cell"},
+    yields_to={
+        "spilling": "cell",
+        "gil-contention": "cell",
+        "worker-memory-pressure": "cell",
+        "killed-worker": "cell",
+    },
     measure=_measure,
 )
 def disk_bound(

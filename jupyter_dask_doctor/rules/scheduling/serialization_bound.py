@@ -91,7 +91,7 @@ def _measure(
     severity="warning",
     thresholds=Thresholds(),
     about=("computations",),
-    yields_to={"killed-worker": "cell"},
+    yields_to={"spilling": "cell", "killed-worker": "cell"},
     measure=_measure,
 )
 def serialization_bound(

@@ -133,7 +133,12 @@ def _measure(
     severity="warning",
     thresholds=Thresholds(),
     about=("groups",),
-    yields_to={"partition-skew": "cell", "killed-worker": "cell", "worker-memory-pressure": "cell"},
+    yields_to={
+        "spilling": "cell",
+        "partition-skew": "cell",
+        "killed-worker": "cell",
+        "worker-memory-pressure": "cell",
+    },
     measure=_measure,
 )
 def stragglers(

@@ -89,6 +89,7 @@ def _measure(
     thresholds=Thresholds(),
     about=("groups",),
     yields_to={
+        "spilling": "cell",
         "partition-skew": "cell",
         "serialization-bound": "cell",
         "tiny-tasks": "cell",
