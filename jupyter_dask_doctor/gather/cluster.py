@@ -295,7 +295,9 @@ class Feed:
             ):
                 break
         if self._facts.are_due(reply["n_changes"]):
-            self._facts.take(await connection.facts(), reply["n_changes"])
+            facts = await connection.facts()
+            if facts.get("scheduler_id") in (None, self.scheduler_id):
+                self._facts.take(facts, reply["n_changes"])
         overdue = self._schedule.overdue({prefix.name: prefix.max_seconds for prefix in self._prefixes})
         if overdue:
             # Beside the pulls: a worker that hangs may not answer.
@@ -341,7 +343,14 @@ class Feed:
         cluster = replace(cluster, nthreads=workers.nthreads, memory_limit=workers.memory_limit)
         if self._refused is not None:
             gap = Gap(reason=f"{self._refused}.")
-            return replace(_missing(gap), cluster=cluster, workers=workers.workers(), load=workers.loads())
+            return replace(
+                _missing(gap),
+                cluster=cluster,
+                workers=workers.workers(),
+                load=workers.loads(),
+                policy=gap if isinstance(self._facts.policy, Gap) else self._facts.policy,
+                versions=gap if isinstance(self._facts.versions, Gap) else self._facts.versions,
+            )
         return Sections(
             cluster=cluster,
             workers=workers.workers(),

@@ -30,7 +30,7 @@ def _seconds(value: Any) -> float | None:
     """A time as settings have it, as in "30s"; None when it is off or cannot be read."""
     try:
         return number(parse_timedelta(value)) if value is not None and value is not False else None
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except Exception:  # whatever stands there, Dask reads it in its own way
         return None
 
 
