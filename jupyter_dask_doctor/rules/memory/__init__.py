@@ -6,6 +6,7 @@ from .memory_thresholds import memory_thresholds
 from .no_memory_limit import no_memory_limit
 from .oversized_persist import oversized_persist
 from .oversized_result import oversized_result
+from .spill_disk_full import spill_disk_full
 from .spilling import spilling
 from .unmanaged_memory_growth import unmanaged_memory_growth
 from .worker_memory_pressure import worker_memory_pressure
@@ -17,6 +18,7 @@ __all__ = [
     "no_memory_limit",
     "oversized_persist",
     "oversized_result",
+    "spill_disk_full",
     "spilling",
     "unmanaged_memory_growth",
     "worker_memory_pressure",
