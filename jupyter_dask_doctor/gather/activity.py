@@ -46,13 +46,18 @@ class Activities:
         #: When the plugin began to look.
         self._first: dict[str | None, _Sums] = {None: {}}
         self._meters: OrderedDict[int, _Meter] = OrderedDict()
+        self._unknown: dict[int, None] = {}
 
     def begin(self, id: int, prefixes: Iterable[str], *, is_after_start: bool) -> None:
         """A computation has come, or has grown. Call before `take` of the same answer."""
         meter = self._meters.get(id)
         if meter is None:
-            if not self.is_level and not is_after_start:
-                return  # from before our time: nobody knows the sums of then
+            if id in self._unknown or (not self.is_level and not is_after_start):
+                # From before our time: nobody knows the sums of then, nor those of its later rows.
+                self._unknown[id] = None
+                while len(self._unknown) > MAX_METERS:
+                    del self._unknown[next(iter(self._unknown))]
+                return
             meter = self._meters[id] = _Meter()
             while len(self._meters) > MAX_METERS:
                 self._meters.popitem(last=False)

@@ -152,7 +152,9 @@ class Tasks:
             graph = self._graphs.get(row[0])
             if graph is not None:
                 prefixes = [name for name, _ in graph.layers]
-                self._activities.begin(graph.id, prefixes, is_after_start=row[2] >= reply["epoch"])
+                # Of one that runs already when we come, what it does from then on is told.
+                is_ours = row[2] >= reply["epoch"] or not graph.is_done
+                self._activities.begin(graph.id, prefixes, is_after_start=is_ours)
                 if graph.is_done:
                     self._activities.end(graph.id, now)
         sums, heartbeat = reply["sums"], reply["running"]["heartbeat"]
