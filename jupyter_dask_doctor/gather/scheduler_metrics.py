@@ -28,14 +28,14 @@ class Metrics:
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
         self.seq = 0
-        #: In the order of their last change: metric -> [its change, value].
+        #: In the order of their last change: metric -> [its change, value, what `_told` tells of it].
         self.changed: OrderedDict[tuple[Any, ...], list[Any]] = OrderedDict()
         self._keys: list[tuple[Any, ...]] = []
         self._n_seen = self._at = 0
         sums: Any = getattr(scheduler, "cumulative_worker_metrics", None) or {}
         #: The sums when we came.
         self.first: dict[tuple[Any, ...], Any] = {
-            key: value for key, value in islice(sums.items(), MAX_METRICS) if _is_told(key)
+            key: number(value) or 0.0 for key, value in islice(sums.items(), MAX_METRICS) if _is_told(key)
         }
 
     def clear(self) -> None:
@@ -62,10 +62,10 @@ class Metrics:
             entry = changed.get(key)
             if entry is None:
                 self.seq += 1
-                changed[key] = [self.seq, value]
+                changed[key] = [self.seq, value, _told(key)]
             elif entry[1] != value:
                 self.seq += 1
-                entry[:] = self.seq, value
+                entry[0], entry[1] = self.seq, value
                 changed.move_to_end(key)
         self._at = (self._at + n) % len(keys) if keys else 0
 
@@ -78,14 +78,15 @@ class Metrics:
         if getattr(self.scheduler, "cumulative_worker_metrics", None) is None:
             return None, 0
         found = []
-        for key, (seq, value) in reversed(self.changed.items()):
-            if seq <= since:
+        for key, entry in reversed(self.changed.items()):
+            if entry[0] <= since:
                 break
-            found.append((seq, key, value))
+            found.append((key, entry))
         found.reverse()
         del found[SEND_METRICS:]
-        until = found[-1][0] if found else max(since, 0)
-        return [_row(key, value, self.first.get(key, 0.0)) for _, key, value in found], until
+        until = found[-1][1][0] if found else max(since, 0)
+        first = self.first
+        return [[*told, number(value) or 0.0, first.get(key, 0.0)] for key, (_, value, told) in found], until
 
     def failed(self, prefix: str) -> float | None:
         """Thread-seconds of runs of a prefix that ended in an error; None when this Dask does not tell."""
@@ -108,14 +109,8 @@ def _is_told(key: Any) -> bool:
     )
 
 
-def _row(key: tuple[Any, ...], value: Any, first: Any) -> list[Any]:
+def _told(key: tuple[str, ...]) -> tuple[str, str | None, str, str]:
+    """(context, prefix or None, label, unit)"""
     if key[0] == "execute":
-        return ["execute", clean(key[1]), clean(key[2]), key[-1], number(value) or 0.0, number(first) or 0.0]
-    return [
-        clean(key[0]),
-        None,
-        clean("-".join(key[1:-1])),
-        key[-1],
-        number(value) or 0.0,
-        number(first) or 0.0,
-    ]
+        return "execute", clean(key[1]), clean(key[2]), key[-1]
+    return clean(key[0]), None, clean("-".join(key[1:-1])), key[-1]

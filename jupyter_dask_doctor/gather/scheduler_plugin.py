@@ -9,6 +9,7 @@ the fifth.
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ FACTS_HANDLER = "dask_doctor_facts"
 STACKS_HANDLER = "dask_doctor_stacks"
 
 MAX_FAULTS = 5
+#: What is seen of the whole cluster at one moment.
+PARTS = ("workers", "running", "tasks")
 #: Seconds of one snapshot for the sizes of tasks, and for the state of graphs.
 WALK_SECONDS = 0.0015
 REFRESH_SECONDS = 0.0015
@@ -109,9 +112,7 @@ class DoctorPlugin(SchedulerPlugin):
         except Exception as error:
             self._fault(error)
 
-    def snapshot(
-        self, since: int = 0, rows: int = 0, epoch: float = 0.0, metrics: int = 0
-    ) -> dict[str, Any]:
+    def snapshot(self, since: int = 0, rows: int = 0, epoch: float = 0.0, metrics: int = 0) -> dict[str, Any]:
         """Answer what changed after the cursors `since` and `metrics`, and the sizes from row `rows` on.
 
         The cursors belong to the life of this plugin that `epoch` names, and are zero for another one.
@@ -156,8 +157,9 @@ class DoctorPlugin(SchedulerPlugin):
         self.changes = Changes(scheduler)
         self.running = Running(scheduler)
         self.metrics = Metrics(scheduler)
-        self.view: tuple[float, dict[str, Any], dict[str, Any]] = (0.0, {}, {})
-        self.hands: dict[str, Any] = {}
+        #: What was seen of the whole cluster, and when.
+        self.views: dict[str, dict[str, Any]] = {}
+        self.seen_at = dict.fromkeys(PARTS, -inf)
         for name in list(scheduler.plugins):
             if not name.startswith(PREFIX) or name == self.name:
                 continue
@@ -198,25 +200,35 @@ class DoctorPlugin(SchedulerPlugin):
 
     # -- snapshots ------------------------------------------------------------------------------------------
 
+    def _renew(self, now: float) -> None:
+        """Look anew at what was seen too long ago. With many workers that is dear: one part in one snapshot."""
+        assert self.scheduler is not None
+        is_large = len(self.scheduler.workers) > MAX_WORKERS
+        due = [name for name in PARTS if not 0 <= now - self.seen_at[name] < (1.0 if is_large else 0.2)]
+        if is_large and len(self.views) == len(PARTS):
+            due = sorted(due, key=self.seen_at.__getitem__)[:1]
+        for name in due:
+            self.seen_at[name] = now
+            self.views[name] = self._view(name, self.scheduler)
+
+    def _view(self, name: str, scheduler: Scheduler) -> dict[str, Any]:
+        if name == "running":
+            return self.running.look(self.graphs)
+        if name == "tasks":
+            self.metrics.look()
+            tasks = view_tasks(scheduler, self.running, self.metrics)
+            return {**tasks, "scheduler": view_scheduler(scheduler)}
+        workers = view_workers(scheduler, self.changes.first_seen)
+        self.losses.seen = {row[0]: dict(zip(WORKER_FIELDS, row, strict=True)) for row in workers["shown"]}
+        return workers
+
     def _snapshot(self, since: int, rows: int, metrics: int, epoch: float) -> dict[str, Any]:
         assert self.scheduler is not None
         began = perf_counter()
         if epoch != self.epoch:
             since = rows = metrics = 0
         now = time()
-        # With many workers their view is the dearest part: not anew in every snapshot.
-        if not 0 <= now - self.view[0] < (0.2 if len(self.scheduler.workers) <= MAX_WORKERS else 1.0):
-            workers = view_workers(self.scheduler, self.changes.first_seen)
-            self.hands = self.running.look(self.graphs)
-            self.metrics.look()
-            tasks = {
-                **view_tasks(self.scheduler, self.running, self.metrics),
-                "scheduler": view_scheduler(self.scheduler),
-            }
-            self.view = (now, workers, tasks)
-            self.losses.seen = {
-                row[0]: dict(zip(WORKER_FIELDS, row, strict=True)) for row in workers["shown"]
-            }
+        self._renew(now)
         self.graphs.walk(min(perf_counter(), began + 0.001) + WALK_SECONDS)
         self.graphs.refresh(min(perf_counter(), began + 0.002) + REFRESH_SECONDS)
         self.losses.look_at_failures(self.graphs)
@@ -232,12 +244,12 @@ class DoctorPlugin(SchedulerPlugin):
             "since": until,
             "rows": rows + len(sent),
             "metrics": metrics,
-            "workers": self.view[1],
-            "tasks": self.view[2],
+            "workers": self.views["workers"],
+            "tasks": self.views["tasks"],
             "graphs": graphs,
             "groups": groups,
             "sums": sums,
-            "running": self.hands,
+            "running": self.views["running"],
             "sizes": sent,
             "losses": self.losses.told(now),
             "changes": self.changes.told(now),

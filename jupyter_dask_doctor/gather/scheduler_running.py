@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any
 from .scheduler_view import clean
 
 if TYPE_CHECKING:
-    from distributed.scheduler import Scheduler, TaskPrefix, TaskState
+    from distributed.scheduler import Scheduler, TaskPrefix, TaskState, WorkerState
 
     from .scheduler_graphs import Graphs
 
-#: Running tasks looked at in one go, and sent: those that have run longest.
-MAX_RUNNING = 10_000
+#: Tasks sent: those that have run longest. With more workers only those are looked at whose oldest are the
+#: oldest, at most so many tasks of each.
 N_RUNNING = 50
+MAX_WORKERS = 100
+MAX_PER_WORKER = 128
 MAX_KEY = 200
 #: Call stacks fetched in one go, frames of each, characters of one frame, and seconds for all of them.
 N_STACKS = 8
@@ -68,39 +70,54 @@ class Running:
 
     def look(self, graphs: Graphs) -> dict[str, Any]:
         """The running tasks, longest first, and the blocked ones by kind; bounded."""
+        from distributed.core import Status
         from distributed.scheduler import heartbeat_interval
 
         scheduler, now = self.scheduler, time()
         heartbeat = heartbeat_interval(len(scheduler.workers))
         silent = max(SILENT_SECONDS, SILENT_BEATS * heartbeat)
-        n_paused = n_silent = 0
-        found: list[tuple[float, int, TaskState]] = []
-        oldest: dict[TaskPrefix, float] = {}
+        n = n_paused = n_silent = 0
+        busy: list[tuple[float, int, WorkerState]] = []
+        paused = Status.paused
         for ws in scheduler.workers.values():
-            if ws.status.name == "paused":
+            if ws.status is paused:
                 n_paused += 1
             if now - ws.last_seen > silent:
                 n_silent += 1
-            if len(found) > MAX_RUNNING:
-                continue
-            for ts, ran in ws.executing.items():
-                # What has ended since the heartbeat is not there any more.
-                if ts.processing_on is ws and ran == ran:
-                    found.append((ran, len(found), ts))
-                    prefix = ts.group.prefix
-                    if ran > oldest.get(prefix, 0.0):
-                        oldest[prefix] = ran
+            executing = ws.executing
+            if executing:
+                n += min(len(executing), len(ws.processing))
+                busy.append((max(executing.values()), len(busy), ws))
+        if len(busy) > MAX_WORKERS:
+            # Those that have run longest are at the workers whose oldest are the oldest.
+            busy = heapq.nlargest(MAX_WORKERS, busy)
+        longest, oldest = self._longest(ws for _, _, ws in busy)
         self._remember(oldest)
-        longest = heapq.nlargest(N_RUNNING, found)
         self._keys = {clean(ts.key)[:MAX_KEY]: ts.key for _, _, ts in longest}
         return {
-            "n": len(found),
+            "n": n,
             "heartbeat": heartbeat,
             "n_paused": n_paused,
             "n_silent": n_silent,
             "tasks": [self._row(ts, ran, graphs, now) for ran, _, ts in longest],
             "blocked": self._blocked(graphs),
         }
+
+    def _longest(
+        self, workers: Iterable[WorkerState]
+    ) -> tuple[list[tuple[float, int, TaskState]], dict[TaskPrefix, float]]:
+        """The tasks that have run longest, with a number to tell equals apart; and how long of each prefix."""
+        found: list[tuple[float, int, TaskState]] = []
+        oldest: dict[TaskPrefix, float] = {}
+        for ws in workers:
+            for ts, ran in islice(ws.executing.items(), MAX_PER_WORKER):
+                # What has ended since the heartbeat is not there any more.
+                if ts.processing_on is ws and ran == ran:
+                    found.append((ran, len(found), ts))
+                    prefix = ts.group.prefix
+                    if ran > oldest.get(prefix, 0.0):
+                        oldest[prefix] = ran
+        return heapq.nlargest(N_RUNNING, found), oldest
 
     def _remember(self, oldest: dict[TaskPrefix, float]) -> None:
         """Dask's own record of a prefix counts what runs: keep it once it is not of a task that runs now."""
