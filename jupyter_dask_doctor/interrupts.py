@@ -25,7 +25,7 @@ def gone_together(
     found: list[tuple[WorkerChange, ...]] = []
     gone: list[WorkerChange] = []
     for change in sorted(changes, key=lambda c: c.time):
-        if change.kind == "added" or change.is_expected:
+        if change.kind == "added" or is_asked(change):
             gone = []
             continue
         gone = [*(c for c in gone if change.time - c.time <= together), change]
@@ -33,6 +33,11 @@ def gone_together(
             found.append(tuple(gone))
             gone = []
     return tuple(found)
+
+
+def is_asked(change: WorkerChange) -> bool:
+    """Did somebody send this worker away? One that a signal ends closes in good order too, but was not retired."""
+    return change.is_expected if change.is_retired is None else change.is_retired
 
 
 def next_added(changes: Iterable[WorkerChange], time: float) -> float | None:

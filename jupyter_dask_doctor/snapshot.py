@@ -426,6 +426,9 @@ class WorkerChange:
     #: Only for "removed": it was asked to go; seconds it had been there (None when it was there before us);
     #: results that were lost with it and must be made again, and about how many thread-seconds that takes.
     is_expected: bool = True
+    #: Only for "removed": the scheduler itself sent it away (`scale`, `adapt`, `retire_workers`). One that closed in
+    #: good order for another reason, such as a signal, is expected and not retired. None when not told.
+    is_retired: bool | None = None
     lifetime: float | None = None
     n_lost: int = 0
     lost_seconds: float = 0.0

@@ -5,6 +5,7 @@ from .gil_contention import gil_contention
 from .idle_workers import idle_workers
 from .interrupted_workers import interrupted_workers
 from .serialization_bound import serialization_bound
+from .stalled_computation import stalled_computation
 from .stragglers import stragglers
 from .tiny_tasks import tiny_tasks
 from .transfer_bound import transfer_bound
@@ -17,6 +18,7 @@ __all__ = [
     "idle_workers",
     "interrupted_workers",
     "serialization_bound",
+    "stalled_computation",
     "stragglers",
     "tiny_tasks",
     "transfer_bound",

@@ -15,7 +15,7 @@ n does nothing then. Whatever is computed next waits for ever, and the results t
     cluster = LocalCluster(n_workers=4, preload=ignore)
 
 ## How it is known
-All workers left the scheduler unasked within `together_seconds` of each other, when a cell ended with
+All workers left and nobody had retired them, within `together_seconds` of each other, when a cell ended with
 KeyboardInterrupt (`around_seconds` before or after), and none has come since. Where no cell tells of the
 interrupt (it ran again, or none ran at that time), the doctor waits `silent_seconds`: a nanny starts a worker
 that died of anything else anew before that.

@@ -116,6 +116,7 @@ def test_where_no_cell_tells_of_it_the_silence_does(cells):
         sick(changes=(*CAME, *GONE, added(5, time=T0 + 40))),  # it was cured
         sick(changes=CAME + GONE[:1]),  # one is left
         sick(changes=(*CAME, *(change(c, is_expected=True) for c in GONE))),  # cluster.scale(0)
+        sick(changes=(*CAME, *(change(c, is_expected=True, is_retired=True) for c in GONE))),
         sick(changes=(*CAME, change(GONE[0], is_expected=True))),
         sick(changes=(*CAME, change(GONE[0], time=T0 + 20), change(GONE[1], n_workers=1))),
         sick(cluster=cluster(is_in_process=False)),  # its processes are not the kernel's
@@ -128,6 +129,11 @@ def test_where_no_cell_tells_of_it_the_silence_does(cells):
 )
 def test_is_quiet(facts):
     assert not run(interrupted_workers, facts)
+
+
+def test_workers_that_close_in_good_order_for_a_signal_are_not_retired():
+    gone = tuple(change(c, is_expected=True, is_retired=False) for c in GONE)
+    assert run(interrupted_workers, sick(changes=CAME + gone))
 
 
 def test_the_second_interrupt_after_a_cure():
