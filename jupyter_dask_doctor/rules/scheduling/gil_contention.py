@@ -17,7 +17,7 @@ Or code that needs no such loops: vector operations, `string[pyarrow]` columns.
 
 ## How it is known
 Where `gilknocker` is installed on the workers, Dask measures how often the GIL is held. Where it is not, from
-the CPU of the worker's process: with two threads or more at work it used about one core (85 to 115 %), on 70 %
+the CPU of the worker's process: with two threads or more at work it used about one core (85 to 115 %), on 60 %
 of the samples and on 3 at least, while its machine had a core to spare. Waiting for a disk or a network can
 look like that for a moment, not all the time. The loss is what the same threads would save on cores of their
 own, as many as the machine has for each worker.
@@ -72,7 +72,7 @@ class Thresholds:
     #: Threads that run a task at the same time.
     threads: int = 2
     #: Share of a worker's samples that show it.
-    samples_share: float = 0.7
+    samples_share: float = 0.6
     #: Samples that show it (one every 2 s).
     samples: int = 3
     #: Percent of a core that its machine must have to spare.
