@@ -106,7 +106,12 @@ def _measure(
     severity="critical",
     thresholds=Thresholds(),
     about=("workers",),
-    yields_to={"killed-worker": "cell", "partition-skew": "cell", "oversized-partitions": "cell"},
+    yields_to={
+        "killed-worker": "cell",
+        "partition-skew": "cell",
+        "oversized-partitions": "cell",
+        "wrong-sizeof": "cell",
+    },
     measure=_measure,
 )
 def worker_memory_pressure(
@@ -119,10 +124,13 @@ def worker_memory_pressure(
     code: tuple[Cell, ...] = (),
     groups: tuple[TaskGroup, ...] = (),
 ) -> Iterator[Finding]:
+    full = tuple(w for w in workers if _was_full(w, cluster))
+    if not full:
+        return
     recent = runs.newest(computations, code)
     told: set[str] = set()
     for own in _by_cell(recent):
-        strained = [s for w in workers if (s := _strain(w, own, cluster, limit)) is not None]
+        strained = [s for w in full if (s := _strain(w, own, cluster, limit)) is not None]
         prefix = _culprit(strained, own, groups, limit) if strained else None
         finding = _finding(strained, own, prefix, workers, cluster, limit, collections, load, code)
         if finding is not None:
@@ -133,7 +141,7 @@ def worker_memory_pressure(
         since = max((c.stop for c in recent if c.stop is not None), default=0.0)
         resting = [
             s
-            for w in workers
+            for w in full
             if w.address not in told and (s := _strain(_since(w, since), (), cluster, limit)) is not None
         ]
         finding = _finding(resting, (), None, workers, cluster, limit, (), load, code)
@@ -143,11 +151,18 @@ def worker_memory_pressure(
 
 def _by_cell(computations: Sequence[Computation]) -> list[tuple[Computation, ...]]:
     cells: list[tuple[Computation, ...]] = []
+    seen: set[str] = set()
     for c in computations:
-        if any(c in own for own in cells):
-            continue
-        cells.append(runs.of_cell(computations, c.at) or (c,))
+        if c.id not in seen:
+            cells.append(runs.of_cell(computations, c.at) or (c,))
+            seen.update(own.id for own in cells[-1])
     return cells
+
+
+def _was_full(worker: Worker, cluster: Cluster) -> bool:
+    """Did it ever come to the mark? Most never do, and need not be looked at run by run."""
+    mark = cluster.memory_spill * (worker.memory_limit or 0)
+    return bool(mark) and any(s.process >= mark or s.is_paused for s in worker.samples)
 
 
 def _since(worker: Worker, time: float) -> Worker:
