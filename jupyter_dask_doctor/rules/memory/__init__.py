@@ -10,6 +10,7 @@ from .spill_disk_full import spill_disk_full
 from .spilling import spilling
 from .unmanaged_memory_growth import unmanaged_memory_growth
 from .worker_memory_pressure import worker_memory_pressure
+from .wrong_sizeof import wrong_sizeof
 
 __all__ = [
     "held_results",
@@ -22,4 +23,5 @@ __all__ = [
     "spilling",
     "unmanaged_memory_growth",
     "worker_memory_pressure",
+    "wrong_sizeof",
 ]

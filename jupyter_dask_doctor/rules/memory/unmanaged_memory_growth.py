@@ -125,6 +125,7 @@ def _measure(
     severity="critical",
     thresholds=Thresholds(),
     about=("rests",),
+    yields_to={"wrong-sizeof": "cell"},
     measure=_measure,
 )
 def unmanaged_memory_growth(
