@@ -4,7 +4,8 @@
 
 1. The scheduler alone: a real `Scheduler` object with invented workers that finish each task at once, so that
    nothing but the scheduler's own time per task is seen. Bare, with our plugin and two snapshots a second,
-   and with Dask's task-stream plugin for comparison.
+   with the same in deep mode, and for comparison with Dask's task-stream plugin, and with a plugin whose
+   hook looks at nothing but what is large or slow.
 2. A real LocalCluster whose scheduler shares this process: CPU of this process for each task, with and
    without a `Feed` that pulls twice a second of it and a record of submissions.
 3. How long a snapshot holds the scheduler's loop with 1,000 invented workers and many tasks.
@@ -29,10 +30,12 @@ from typing import Any
 
 from dask._task_spec import Task
 from distributed import Client, LocalCluster
+from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.diagnostics.task_stream import TaskStreamPlugin
 from distributed.scheduler import Scheduler
 
 from jupyter_dask_doctor.gather.cluster import Feed
+from jupyter_dask_doctor.gather.connection import CURSOR
 from jupyter_dask_doctor.gather.scheduler_plugin import HANDLER, DoctorPlugin
 from jupyter_dask_doctor.gather.submissions import Submissions
 
@@ -48,6 +51,21 @@ class NoComm:
     async def close(self, **kwargs: Any) -> None: ...
     def closed(self) -> bool:
         return False
+
+
+class Glance(SchedulerPlugin):
+    """The least that a hook can do which looks only at what is large or slow."""
+
+    name = "glance"
+
+    def __init__(self) -> None:
+        self.found: list[Any] = []
+
+    def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
+        if finish == "memory" and start == "processing":
+            last = kwargs["startstops"][-1]
+            if kwargs["nbytes"] > 100_000_000 or last["stop"] - last["start"] > 10:
+                self.found.append(key)
 
 
 def invent_workers(scheduler: Scheduler, n: int) -> None:
@@ -144,26 +162,40 @@ async def new_scheduler(n_workers: int) -> Scheduler:
     return scheduler
 
 
+def beat(scheduler: Scheduler) -> None:
+    """What heartbeats tell: what runs, and what was spent."""
+    for ws in scheduler.workers.values():
+        ws.executing = dict.fromkeys(list(ws.processing)[: ws.nthreads], 1.5)
+        for label in ("thread-cpu", "thread-noncpu", "executor", "other"):
+            for prefix in scheduler.task_prefixes:
+                scheduler.cumulative_worker_metrics["execute", prefix, label, "seconds"] += 0.1
+
+
 async def scheduler_alone(rounds: int, n: int) -> dict[str, list[float]]:
-    seconds: dict[str, list[float]] = {"bare": [], "doctor": [], "task stream": []}
+    seconds: dict[str, list[float]] = {
+        name: [] for name in ("bare", "doctor", "deep", "task stream", "glance")
+    }
     schedulers = {name: await new_scheduler(8) for name in seconds}
-    await schedulers["doctor"].register_scheduler_plugin(DoctorPlugin(), idempotent=True)
+    cursors: dict[str, dict[str, Any]] = {"doctor": {}, "deep": {}}
+    for name in cursors:
+        await schedulers[name].register_scheduler_plugin(DoctorPlugin(), idempotent=True)
+    schedulers["deep"].handlers[HANDLER](is_deep=True)
     schedulers["task stream"].add_plugin(TaskStreamPlugin(schedulers["task stream"]))
-    cursor: dict[str, Any] = {}
+    schedulers["glance"].add_plugin(Glance())
     due = dict.fromkeys(seconds, 0.0)
 
     def tick(name: str) -> None:
-        nonlocal cursor
         # On the clock of this thread's CPU, so that a busy machine does not let more of them in. The time
         # of each variant is counted apart, over all its rounds.
         now = time.thread_time() - idle[name]
         if now < due[name]:
             return
         due[name] = now + INTERVAL
-        if name == "doctor":
-            reply = schedulers[name].handlers["dask_doctor_snapshot"](**cursor)
+        beat(schedulers[name])
+        if name in cursors:
+            reply = schedulers[name].handlers[HANDLER](**cursors[name], is_deep=name == "deep")
             assert "fault" not in reply, reply
-            cursor = {field: reply[field] for field in ("since", "rows", "epoch")}
+            cursors[name] = {field: reply[field] for field in CURSOR}
 
     idle = dict.fromkeys(seconds, 0.0)
     left = dict.fromkeys(seconds, 0.0)
@@ -204,7 +236,7 @@ async def snapshots(n_workers: int, n_tasks: int) -> list[float]:
     await scheduler.register_scheduler_plugin(DoctorPlugin(), idempotent=True)
     dsk, keys = graph(f"{1:032x}", n_tasks)
     submit(scheduler, dsk, keys, 1)
-    handler = scheduler.handlers["dask_doctor_snapshot"]
+    handler = scheduler.handlers[HANDLER]
     cursor: dict[str, Any] = {}
     took = []
 
@@ -215,7 +247,7 @@ async def snapshots(n_workers: int, n_tasks: int) -> list[float]:
         before = time.thread_time()
         reply = handler(**cursor)
         took.append((time.thread_time() - before) * 1e3)
-        cursor = {name: reply[name] for name in ("since", "rows", "epoch")}
+        cursor = {name: reply[name] for name in CURSOR}
 
     plugin: Any = scheduler.plugins[DoctorPlugin.name]
     finish_all(scheduler, snapshot)
@@ -333,7 +365,7 @@ def main() -> None:
     alone = asyncio.run(scheduler_alone(rounds, n))
     print(f"Scheduler alone, {n:,} tasks a round, {rounds} rounds (median [quartiles])")
     print(f"  bare          {statistics.median(alone['bare']) * 1e6:7.1f} us per task   1.000 x")
-    for name, goal in (("doctor", "  goal 1.03"), ("task stream", "")):
+    for name, goal in (("doctor", "  goal 1.03"), ("deep", ""), ("task stream", ""), ("glance", "")):
         middle, low, high = paired(alone["bare"], alone[name])
         mean = statistics.median(alone[name]) * 1e6
         print(f"  {name:<12}  {mean:7.1f} us per task   {middle:.3f} x [{low:.3f}, {high:.3f}]{goal}")

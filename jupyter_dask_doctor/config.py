@@ -28,8 +28,10 @@ def settings(given: object) -> Settings:
     notes: list[str] = []
     top = _mapping(given, "dask-doctor", notes)
     for name in top:
-        if name not in ("ignore", "rules"):
+        if name not in ("deep", "ignore", "rules"):
             notes.append(f"Setting dask-doctor.{_shown(name)} is not known: it has no effect.")
+    if not isinstance(top.get("deep", False), bool):
+        notes.append(f"Setting dask-doctor.deep must be true or false, not {_shown(top['deep'])}: it is off.")
     limits = {}
     for rule_id, values in _mapping(top.get("rules"), "dask-doctor.rules", notes).items():
         if rule_id not in RULES:

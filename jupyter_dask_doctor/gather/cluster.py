@@ -218,6 +218,7 @@ class Feed:
                 await connection.register()
                 await self._pull_all(connection)
             except Refused as refused:
+                self._check(await connection.identify())
                 self._refused = str(refused)
         if self._refused is not None:
             await self._pull_limited(connection)
@@ -246,16 +247,18 @@ class Feed:
                 is_in_process=self._cluster.is_in_process,
             )
 
+    def _check(self, identity: Mapping[str, Any]) -> None:
+        # Its line opens anew by itself: between two pulls another one may have come to its address.
+        if identity["id"] != self.scheduler_id:
+            raise ConnectionResetError("another scheduler answers")
+
     async def _pull_all(self, connection: Connection) -> None:
         for _ in range(3):  # more when there is a backlog
-            reply = await connection.snapshot()
+            reply = await connection.snapshot(is_deep=_is_deep())
             if not reply:
                 return
             assert self.scheduler_id is not None
-            if reply["scheduler_id"] != self.scheduler_id:
-                # Another one at its address that knows our plugin from another notebook.
-                connection.scheduler_id = None
-                raise ConnectionResetError
+            self._check({"id": reply["scheduler_id"]})
             if reply["epoch"] != self._epoch:
                 # A fresh plugin counts anew.
                 self._epoch = reply["epoch"]
@@ -267,6 +270,7 @@ class Feed:
             self._tasks.saw_memory(self._workers.process, self._workers.largest)
             self._tasks.take(reply, connection.to_kernel)
             self._tasks.saw_memory(self._workers.process, self._workers.largest)
+            retried = reply["tasks"]["retried"]
             self._prefixes = tuple(
                 TaskPrefix(
                     name=name,
@@ -280,6 +284,7 @@ class Feed:
                     n_processing=processing,
                     max_seconds=longest,
                     failed_seconds=failed,
+                    n_retried=retried.get(name, 0) if retried is not None else None,
                 )
                 for (
                     name, n, memory, erred, suspicious, nbytes, seconds, done, processing, longest, failed
@@ -314,6 +319,7 @@ class Feed:
         if now - self._limited_at >= LIMITED_INTERVAL:
             self._limited_at = now
             identity = await connection.identify(LIMITED_WORKERS)
+            self._check(identity)
             states = await connection.prefix_states()
             self._workers.take(limited_reply(identity, states), lambda moment: moment)
             self._facts.take_limited(connection.versions)
@@ -399,6 +405,13 @@ def _cluster(client: Client, identity: Mapping[str, Any]) -> Cluster:
         memory_pause=_fraction("pause"),
         memory_terminate=_fraction("terminate"),
     )
+
+
+def _is_deep() -> bool:
+    """The user wants every task looked at: setting `dask-doctor.deep`."""
+    import dask
+
+    return dask.config.get("dask-doctor.deep", False) is True
 
 
 def _dashboard_link(client: Client) -> str | None:

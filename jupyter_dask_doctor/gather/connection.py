@@ -11,6 +11,7 @@ from typing import Any
 
 from . import (
     scheduler_changes,
+    scheduler_deep,
     scheduler_facts,
     scheduler_graphs,
     scheduler_losses,
@@ -25,6 +26,7 @@ from .scheduler_plugin import FACTS_HANDLER, HANDLER, STACKS_HANDLER, VERSION, D
 MODULES = (
     scheduler_plugin,
     scheduler_changes,
+    scheduler_deep,
     scheduler_facts,
     scheduler_graphs,
     scheduler_losses,
@@ -102,10 +104,10 @@ class Connection:
             raise Refused(f"The cluster does not accept plugins ({text})") from None
         self._has_plugin = True
 
-    async def snapshot(self) -> dict[str, Any]:
+    async def snapshot(self, *, is_deep: bool = False) -> dict[str, Any]:
         """What changed since the last call; raises `Refused` when the plugin is not there any more."""
         before = time.time()
-        reply: Any = await getattr(self._rpc, HANDLER)(**self._cursor)
+        reply: Any = await getattr(self._rpc, HANDLER)(**self._cursor, is_deep=is_deep)
         after = time.time()
         if not isinstance(reply, dict) or "version" not in reply:
             raise Refused("The cluster does not accept plugins")

@@ -16,6 +16,8 @@ from .scheduler_view import clean, label
 if TYPE_CHECKING:
     from distributed.scheduler import Scheduler, TaskGroup
 
+    from .scheduler_deep import Deep
+
 MAX_GROUPS = 4_000
 MAX_GROUPS_PER_GRAPH = 500
 #: Sizes kept for kernels that have not fetched them yet.
@@ -84,7 +86,7 @@ class Graph:
 class Group:
     """The tasks of one task group that one graph brought."""
 
-    def __init__(self, id: int, graph: Graph, tg: TaskGroup, n_tasks: int) -> None:
+    def __init__(self, id: int, graph: Graph, tg: TaskGroup, n_tasks: int, deep: Deep | None) -> None:
         self.id, self.graph, self.tg, self.n_tasks = id, graph, tg, n_tasks
         self.seq = 0
         self.seen: Any = None
@@ -92,6 +94,7 @@ class Group:
         # Names without a token (`submit`, `map`) go on in the group of earlier calls.
         self.before = [durations.get(action, 0.0) for action in ACTIONS]
         self.n_before = n_done(tg)
+        self.bins_before = deep.histogram(tg) if deep is not None else None
         self.is_shared = tg.stop > 0
 
     def forget_before(self) -> None:
@@ -106,7 +109,7 @@ class Group:
         self.seen = now
         return True
 
-    def row(self) -> list[Any]:
+    def row(self, deep: Deep | None) -> list[Any]:
         tg, durations = self.tg, self.tg.all_durations
         return [
             self.id,
@@ -121,6 +124,7 @@ class Group:
             tg.states["memory"],
             max(0, n_done(tg) - self.n_before),
             [clean(name) for name in islice(tg.types, 5)],
+            deep.spread(tg, self.bins_before) if deep is not None else None,
         ]
 
 
@@ -134,6 +138,8 @@ class Graphs:
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
+        #: In deep mode: looks at every task.
+        self.deep: Deep | None = None
         self.seq = self.first_row = self.n_dropped = self.n_unbound = 0
         self.all: OrderedDict[int, Graph] = OrderedDict()
         self.unfinished: deque[Graph] = deque()
@@ -207,7 +213,7 @@ class Graphs:
         self.unfinished.append(graph)
 
     def _add_group(self, graph: Graph, tg: TaskGroup, n: int) -> None:
-        group = Group(next(self.ids), graph, tg, n)
+        group = Group(next(self.ids), graph, tg, n, self.deep)
         graph.groups[id(tg)] = self.by_tg[id(tg)] = group
         self._touch("group", group)
 
@@ -310,7 +316,7 @@ class Graphs:
         del found[SEND_RECORDS:]
         until = found[-1].seq if found else max(since, 0)
         graphs = [record.row() for record in found if isinstance(record, Graph)]
-        groups = [record.row() for record in found if isinstance(record, Group)]
+        groups = [record.row(self.deep) for record in found if isinstance(record, Group)]
         return graphs, groups, until
 
     def walk(self, deadline: float) -> None:

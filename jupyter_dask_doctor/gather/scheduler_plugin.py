@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from .scheduler_changes import Changes
+from .scheduler_deep import Deep
 from .scheduler_facts import view_policy, view_versions
 from .scheduler_graphs import SEND_ROWS, Graphs
 from .scheduler_losses import Losses
 from .scheduler_metrics import Metrics
 from .scheduler_running import Running
-from .scheduler_view import MAX_WORKERS, WORKER_FIELDS, view_scheduler, view_tasks, view_workers
+from .scheduler_view import MAX_WORKERS, WORKER_FIELDS, clean, view_scheduler, view_tasks, view_workers
 
 if TYPE_CHECKING:
     from distributed.scheduler import Scheduler
@@ -34,6 +35,8 @@ FACTS_HANDLER = "dask_doctor_facts"
 STACKS_HANDLER = "dask_doctor_stacks"
 
 MAX_FAULTS = 5
+#: Deep mode ends when nobody has asked for it for so long.
+DEEP_SECONDS = 60.0
 #: What is seen of the whole cluster at one moment.
 PARTS = ("workers", "running", "tasks")
 #: Seconds of one snapshot for the sizes of tasks, and for the state of graphs.
@@ -112,12 +115,16 @@ class DoctorPlugin(SchedulerPlugin):
         except Exception as error:
             self._fault(error)
 
-    def snapshot(self, since: int = 0, rows: int = 0, epoch: float = 0.0, metrics: int = 0) -> dict[str, Any]:
+    def snapshot(
+        self, since: int = 0, rows: int = 0, epoch: float = 0.0, metrics: int = 0, *, is_deep: bool = False
+    ) -> dict[str, Any]:
         """Answer what changed after the cursors `since` and `metrics`, and the sizes from row `rows` on.
 
         The cursors belong to the life of this plugin that `epoch` names, and are zero for another one.
+        `is_deep`: from now on look at every task, until nobody has asked for it for a minute.
         """
         try:
+            self._deepen(is_deep)
             return self._snapshot(since, rows, metrics, epoch)
         except Exception as error:
             self._fault(error)
@@ -153,6 +160,7 @@ class DoctorPlugin(SchedulerPlugin):
         self.epoch = time()
         self.n_faults = 0
         self.graphs = Graphs(scheduler)
+        self.deep_until = 0.0
         self.losses = Losses(scheduler)
         self.changes = Changes(scheduler)
         self.running = Running(scheduler)
@@ -183,7 +191,7 @@ class DoctorPlugin(SchedulerPlugin):
             return
         reason = f"{type(error).__name__}: {error}"[:500]
 
-        def snapshot(**cursor: float) -> dict[str, Any]:
+        def snapshot(**asked: Any) -> dict[str, Any]:
             return {"version": VERSION, "off": reason}
 
         self.scheduler.handlers[HANDLER] = snapshot
@@ -191,12 +199,25 @@ class DoctorPlugin(SchedulerPlugin):
         self._forget()
 
     def _forget(self) -> None:
+        self.__dict__.pop("transition", None)
         if hasattr(self, "changes"):
             self.graphs.clear()
             self.losses.clear()
             self.changes.clear()
             self.running.clear()
             self.metrics.clear()
+
+    def _deepen(self, is_wished: bool) -> None:
+        assert self.scheduler is not None
+        now = time()
+        if is_wished:
+            self.deep_until = now + DEEP_SECONDS
+            if self.graphs.deep is None:
+                self.graphs.deep = Deep(self.scheduler, self._fault)
+                self.transition = self.graphs.deep.transition  # type: ignore[assignment]
+        elif self.graphs.deep is not None and not 0 <= self.deep_until - now <= DEEP_SECONDS:
+            self.graphs.deep = None
+            del self.transition
 
     # -- snapshots ------------------------------------------------------------------------------------------
 
@@ -217,7 +238,9 @@ class DoctorPlugin(SchedulerPlugin):
         if name == "tasks":
             self.metrics.look()
             tasks = view_tasks(scheduler, self.running, self.metrics)
-            return {**tasks, "scheduler": view_scheduler(scheduler)}
+            deep = self.graphs.deep
+            retried = {clean(name): n for name, n in deep.retried.items()} if deep is not None else None
+            return {**tasks, "retried": retried, "scheduler": view_scheduler(scheduler)}
         workers = view_workers(scheduler, self.changes.first_seen)
         self.losses.seen = {row[0]: dict(zip(WORKER_FIELDS, row, strict=True)) for row in workers["shown"]}
         return workers

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..snapshot import Computation, Location, PartitionSizes, TaskFailure, TaskGroup
+from ..snapshot import Computation, Location, PartitionSizes, Spread, TaskFailure, TaskGroup
 from .activity import Activities
 from .code import CellLog
 from .fusion import spared
@@ -121,6 +121,7 @@ class _Group:
     n_memory: int
     n_done: int
     types: tuple[str, ...]
+    spread: Spread | None
 
 
 class Tasks:
@@ -210,7 +211,8 @@ class Tasks:
         return found
 
     def _take_group(self, row: Sequence[Any], to_kernel: Callable[[float], float], now: float) -> None:
-        id, graph_id, name, prefix, n_tasks, seconds, start, stop, dependencies, n_memory, n_done, types = row
+        id, graph_id, name, prefix, n_tasks, seconds, start, stop, dependencies, *rest = row
+        n_memory, n_done, types, spread = rest
         self._names[id] = name
         if len(self._names) > 10_000:
             self._names.popitem(last=False)
@@ -229,6 +231,7 @@ class Tasks:
                 n_memory,
                 n_done,
                 tuple(types),
+                _spread(spread),
             )
             if group.stop is not None:
                 self.last_stop = max(group.stop, self.last_stop or 0.0)
@@ -316,6 +319,7 @@ class Tasks:
                 n_memory=group.n_memory,
                 n_done=group.n_done,
                 types=group.types,
+                spread=group.spread,
             )
             for graph in self._graphs.values()
             for group in graph.groups.values()
@@ -351,6 +355,13 @@ def _fused(graph: _Graph) -> int | None:
         merged = spared(sent.steps, {group.name: group.n_tasks for group in graph.groups.values()})
         graph.fused = None if merged is None else max(1, graph.n_tasks - merged)
     return graph.fused
+
+
+def _spread(row: Sequence[Any] | None) -> Spread | None:
+    if row is None:
+        return None
+    n, median, p95, longest = row
+    return Spread(n=n, median=median, p95=p95, longest=longest)
 
 
 def _moment(value: float | None, to_kernel: Callable[[float], float], now: float) -> float | None:
