@@ -20,12 +20,12 @@ SILENT = 12.0
 def gone_together(
     changes: Iterable[WorkerChange], together: float = TOGETHER
 ) -> tuple[tuple[WorkerChange, ...], ...]:
-    """Each time that all workers went unasked and at once, oldest first. The last one is the present state
-    when no worker came after it."""
+    """Each time that all workers went at once, oldest first; whether they were asked to go nobody can tell:
+    a worker closes in good order for an interrupt as well as for `scale(0)`."""
     found: list[tuple[WorkerChange, ...]] = []
     gone: list[WorkerChange] = []
     for change in sorted(changes, key=lambda c: c.time):
-        if change.kind == "added" or is_asked(change):
+        if change.kind == "added":
             gone = []
             continue
         gone = [*(c for c in gone if change.time - c.time <= together), change]
@@ -33,11 +33,6 @@ def gone_together(
             found.append(tuple(gone))
             gone = []
     return tuple(found)
-
-
-def is_asked(change: WorkerChange) -> bool:
-    """Did somebody send this worker away? One that a signal ends closes in good order too, but was not retired."""
-    return change.is_expected if change.is_retired is None else change.is_retired
 
 
 def next_added(changes: Iterable[WorkerChange], time: float) -> float | None:

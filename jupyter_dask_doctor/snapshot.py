@@ -90,6 +90,8 @@ class Cluster:
     cluster_variable: str | None = None
     #: The cluster object adds and removes workers by itself (`cluster.adapt()`).
     is_adaptive: bool = False
+    #: Workers that the cluster object means to have; None when it does not tell.
+    n_wanted: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -426,9 +428,6 @@ class WorkerChange:
     #: Only for "removed": it was asked to go; seconds it had been there (None when it was there before us);
     #: results that were lost with it and must be made again, and about how many thread-seconds that takes.
     is_expected: bool = True
-    #: Only for "removed": the scheduler itself sent it away (`scale`, `adapt`, `retire_workers`). One that closed in
-    #: good order for another reason, such as a signal, is expected and not retired. None when not told.
-    is_retired: bool | None = None
     lifetime: float | None = None
     n_lost: int = 0
     lost_seconds: float = 0.0

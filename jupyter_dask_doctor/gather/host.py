@@ -54,6 +54,7 @@ def named(cluster: Cluster | Gap, client: Client | None, names: Holders) -> Clus
         client_variable=_name(client, names),
         cluster_variable=None if own is None else _name(own, names),
         is_adaptive=own is not None and _is_adaptive(own),
+        n_wanted=None if own is None else _n_wanted(own),
     )
 
 
@@ -218,6 +219,12 @@ def _with_client() -> set[str]:
 
 def _name(value: object, names: Holders) -> str | None:
     return next((name for name, ref in names if ref() is value), None)
+
+
+def _n_wanted(cluster: Any) -> int | None:
+    # What `scale` changes; it counts workers that are gone and were not asked to go.
+    wanted = getattr(cluster, "worker_spec", None)
+    return len(wanted) if isinstance(wanted, Mapping) else None
 
 
 def _is_adaptive(cluster: Any) -> bool:

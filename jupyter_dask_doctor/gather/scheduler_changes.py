@@ -67,7 +67,6 @@ class Changes:
         self.n += 1
         row = self._note(now, "removed", address)
         row["is_expected"] = is_expected
-        row["is_retired"] = bool(msg.get("expected"))
         first_seen = self.first_seen.pop(address, None)
         if first_seen is not None and address in self.born:
             row["lifetime"] = max(0.0, now - first_seen)
@@ -91,7 +90,6 @@ class Changes:
             "name": self.names.get(address, ""),
             "n_workers": len(self.scheduler.workers),
             "is_expected": True,
-            "is_retired": None,
             "lifetime": None,
             "n_lost": 0,
             "lost_seconds": 0.0,

@@ -37,7 +37,6 @@ class TestLive:
             changes = follower.until(feed, lambda s: len(s.changes) == 4).changes
             gone = changes[2:]
             assert [(change.kind, change.is_expected) for change in gone] == [("removed", True)] * 2
-            assert [change.is_retired for change in changes] == [None, None, True, True]
             assert gone[-1].n_workers == 1
             assert {change.at.cell_id for change in gone} == {"fewer"}
             # The two that came are younger than the one that was there before us, and so they go.
@@ -61,7 +60,6 @@ class TestLive:
             gone = next(change for change in sections.changes if change.kind == "removed")
             back = next(change for change in sections.changes if change.kind == "added")
             assert (gone.address, gone.name, gone.is_expected) == (victim.address, victim.name, False)
-            assert gone.is_retired is False
             assert (gone.n_workers, back.n_workers) == (1, 2)
             assert (gone.n_lost, gone.prefixes) == (held, ("slow",))
             assert 0.2 * held <= gone.lost_seconds < 0.6 * held

@@ -60,6 +60,7 @@ def test_names_and_adapting(follower, cluster, client, feed):
     names = host.holders({"c": client, "mine": cluster})
     facts = host.named(facts, client, names)
     assert (facts.client_variable, facts.cluster_variable, facts.is_adaptive) == ("c", "mine", False)
+    assert facts.n_wanted == len(cluster.workers) > 0
     cluster.adapt(minimum=1, maximum=2)
     assert host.named(facts, client, names).is_adaptive
     cluster.scale(2)

@@ -15,13 +15,14 @@ n does nothing then. Whatever is computed next waits for ever, and the results t
     cluster = LocalCluster(n_workers=4, preload=ignore)
 
 ## How it is known
-All workers left and nobody had retired them, within `together_seconds` of each other, when a cell ended with
-KeyboardInterrupt (`around_seconds` before or after), and none has come since. Where no cell tells of the
-interrupt (it ran again, or none ran at that time), the doctor waits `silent_seconds`: a nanny starts a worker
-that died of anything else anew before that.
+All workers left within `together_seconds` of each other when a cell ended with KeyboardInterrupt
+(`around_seconds` before or after), none has come since, and the cluster object means to have some. Where no
+cell tells of the interrupt (it ran again, or none ran at that time), the doctor waits `silent_seconds`: a nanny
+starts a worker that died of anything else anew before that.
 
 ## When it stays quiet
-As soon as a worker comes; when some workers stayed; on a cluster whose processes are not the kernel's children.
+As soon as a worker comes; when some workers stayed; after `scale(0)`; on a cluster whose
+processes are not the kernel's children.
 
 ## Fix safety
 Needs review. The new cell starts as many workers as there were: `scale(0)` puts the dead ones away, and only
@@ -90,7 +91,7 @@ def interrupted_workers(
     code: tuple[Cell, ...] = (),
 ) -> Iterator[Finding]:
     gone = _missing(changes, limit.together_seconds)
-    if not gone or workers or not cluster.is_in_process or cluster.kind is None:
+    if not gone or workers or not cluster.is_in_process or not cluster.n_wanted:
         return
     if {x.address for x in losses if x.reason == "memory"} & {c.address for c in gone}:
         return  # another trouble, and their nannies start them anew

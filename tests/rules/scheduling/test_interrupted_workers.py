@@ -22,9 +22,12 @@ from tests.healthy import (
 )
 
 CREATE = "cluster = LocalCluster(n_workers=2)\nclient = Client(cluster)"
-HERE = cluster(cluster_variable="cluster", client_variable="client")
+HERE = cluster(cluster_variable="cluster", client_variable="client", n_wanted=2)
 #: Both workers went half a second after the cell "c2" was interrupted.
-GONE = (removed(0, time=T0 + 30.4, n_workers=1), removed(1, time=T0 + 30.6, n_workers=0))
+GONE = (
+    removed(0, time=T0 + 30.4, n_workers=1, is_expected=True),  # it closed in good order
+    removed(1, time=T0 + 30.6, n_workers=0),
+)
 CAME = (added(0), added(1))
 
 
@@ -77,10 +80,10 @@ def test_a_preload_that_is_there_is_left_alone():
 
 
 def test_without_variables_it_speaks_through_the_client_or_not_at_all():
-    (finding,) = run(interrupted_workers, sick(cluster=cluster(client_variable="c")))
+    (finding,) = run(interrupted_workers, sick(cluster=cluster(client_variable="c", n_wanted=2)))
     assert "c.cluster.scale(0)" in finding.fixes[0].code
     assert "of the cluster" in finding.message
-    (finding,) = run(interrupted_workers, sick(cluster=cluster(), code=interrupted()[1:]))
+    (finding,) = run(interrupted_workers, sick(cluster=cluster(n_wanted=2), code=interrupted()[1:]))
     assert not finding.fixes
 
 
@@ -115,12 +118,10 @@ def test_where_no_cell_tells_of_it_the_silence_does(cells):
         sick(workers=workers(1)),
         sick(changes=(*CAME, *GONE, added(5, time=T0 + 40))),  # it was cured
         sick(changes=CAME + GONE[:1]),  # one is left
-        sick(changes=(*CAME, *(change(c, is_expected=True) for c in GONE))),  # cluster.scale(0)
-        sick(changes=(*CAME, *(change(c, is_expected=True, is_retired=True) for c in GONE))),
-        sick(changes=(*CAME, change(GONE[0], is_expected=True))),
+        sick(cluster=change(HERE, n_wanted=0)),  # cluster.scale(0)
         sick(changes=(*CAME, change(GONE[0], time=T0 + 20), change(GONE[1], n_workers=1))),
-        sick(cluster=cluster(is_in_process=False)),  # its processes are not the kernel's
-        sick(cluster=cluster(kind=None)),
+        sick(cluster=change(HERE, is_in_process=False)),  # its processes are not the kernel's
+        sick(cluster=change(HERE, n_wanted=None)),
         sick(losses=(loss(address=GONE[0].address),)),  # killed for memory: it comes back
         sick(code=(interrupted()[0], change(interrupted()[1], error="ValueError"))),
         sick(code=(interrupted()[0], change(interrupted()[1], stopped=T0 + 60))),  # interrupted much later
@@ -129,11 +130,6 @@ def test_where_no_cell_tells_of_it_the_silence_does(cells):
 )
 def test_is_quiet(facts):
     assert not run(interrupted_workers, facts)
-
-
-def test_workers_that_close_in_good_order_for_a_signal_are_not_retired():
-    gone = tuple(change(c, is_expected=True, is_retired=False) for c in GONE)
-    assert run(interrupted_workers, sick(changes=CAME + gone))
 
 
 def test_the_second_interrupt_after_a_cure():
