@@ -411,6 +411,8 @@ class TaskFailure:
     #: The class of the exception, such as "KilledWorker", and its text, cut at 1,000 characters.
     exception: str
     text: str
+    #: The end of its traceback, at most 2,000 characters; only of the first failure of its kind in a computation.
+    trace: str = ""
     computation_id: str | None = None
     at: Location | None = None
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 #: A worker that vanished is announced after this time: a restart on purpose says so only afterwards.
 LOSS_DELAY = 0.7
+#: Failures whose traceback is kept: the first of each kind in each graph. Characters kept, the innermost.
+MAX_TRACES = 20
+MAX_TRACE = 2_000
 #: A worker that vanishes this soon after its nanny ended it for memory is the same loss.
 SAME_LOSS = 10.0
 
@@ -38,10 +41,13 @@ class Losses:
         self.seen: dict[str, dict[str, Any]] = {}
         self._retiring: OrderedDict[str, float] = OrderedDict()
         self._last_failure = 0.0
+        #: (prefix, exception, graph) of which a traceback was kept.
+        self._traced: OrderedDict[tuple[Any, ...], None] = OrderedDict()
 
     def clear(self) -> None:
         self.losses.clear()
         self.failures.clear()
+        self._traced.clear()
         self.seen.clear()
 
     def told(self, now: float) -> list[dict[str, Any]]:
@@ -147,6 +153,20 @@ class Losses:
                     text,
                     graph_id,
                     len(erred.erred_on),
+                    self._trace((prefix, kind, graph_id), erred),
                 ]
             )
         self._last_failure = newest
+
+    def _trace(self, kind: tuple[Any, ...], erred: Any) -> str:
+        """The traceback of a failure, when it is the first of its kind; empty else."""
+        if kind in self._traced:
+            return ""
+        self._traced[kind] = None
+        if len(self._traced) > MAX_TRACES:
+            self._traced.popitem(last=False)
+        traced = [row for row in self.failures if row[7]]
+        for row in traced[: max(0, len(traced) - MAX_TRACES + 1)]:
+            row[7] = ""
+        text = str(getattr(erred, "traceback_text", None) or "")[-MAX_TRACE:]
+        return text.encode("utf-8", "replace").decode()

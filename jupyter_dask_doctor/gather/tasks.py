@@ -330,7 +330,7 @@ class Tasks:
         return tuple(self._failure(row, cells) for row in self._failures if row[5] not in self._others)
 
     def _failure(self, row: Sequence[Any], cells: CellLog) -> TaskFailure:
-        time, prefix, key, kind, text, graph_id, n_workers = row
+        time, prefix, key, kind, text, graph_id, n_workers, trace = row
         graph = self._graphs.get(graph_id)
         if graph is not None:
             sent = graph.submission
@@ -343,6 +343,7 @@ class Tasks:
             key=key,
             exception=kind,
             text=(text or KILLED.format(n=n_workers if n_workers > 1 else "Several"))[:1_000],
+            trace=trace,
             computation_id=self._id(graph_id) if graph is not None else None,
             at=at,
         )

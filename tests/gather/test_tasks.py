@@ -160,6 +160,7 @@ def test_a_failure_and_its_cell(follower, client, feed):
     (failure,) = sections.failures  # and none for the task that waited for it
     assert failure.exception == "ZeroDivisionError"
     assert "division by zero" in failure.text
+    assert "1 / 0" in failure.trace
     assert failure.prefix == "lambda"
     assert failure.at.cell_id == "bad"
     assert failure.computation_id == sections.computations[0].id
