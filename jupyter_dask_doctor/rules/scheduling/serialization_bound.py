@@ -16,7 +16,7 @@ Text columns: `dtype="string[pyarrow]"` instead of Python strings.
 
 ## How it is known
 Dask meters what workers spend on packing what others ask for and on unpacking what they get. It speaks when
-that is 20 % or more of the time of tasks and transfers together, and 2 s or more. The loss is those seconds
+that is 20 % or more of the time that the workers' processes had, and 2 s or more. The loss is those seconds
 spread over the workers' processes. The meter counts for all that ran at that time, so it is only read when no
 other cell had the cluster work.
 
@@ -46,14 +46,13 @@ from ..registry import NotChecked, rule
 _PACKING = frozenset({"serialize", "deserialize"})
 #: What workers do for each other; "memory-monitor" is spilling.
 _EXCHANGE = frozenset({"get-data", "gather-dep"})
-_TRANSFER = frozenset({"network", "decompress", "compress"})
 #: Seconds that the first unpacking of a worker may take to import libraries.
 _WARM_UP = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    #: Share of the time of tasks, transfers and packing.
+    #: Share of the time that the workers' processes had.
     share: float = 0.2
     #: Seconds of packing and unpacking, all workers together.
     least_seconds: float = 2.0
@@ -114,8 +113,8 @@ def serialization_bound(
             continue
         n_workers = max(1, len(workers))
         packing = _packing(told) - _WARM_UP * n_workers
-        moving = sum(a.seconds for a in told if a.context in _EXCHANGE and a.label in _TRANSFER)
-        share = packing / max(1e-9, packing + moving + spent)
+        # Time on the network is no measure: several wait at once, each for the packing on the other side as well
+        share = packing / max(n_workers * work.seconds, packing + spent)
         if packing < limit.least_seconds or share < limit.share:
             continue
         loss = min(packing / n_workers, work.seconds)
@@ -154,7 +153,7 @@ def _finding(
     back = sum(a.seconds for a in told if a.context == "gather-dep" and a.label == "deserialize")
     evidence = [
         Evidence(label="packing and unpacking", value=packing, unit="seconds", limit=limit.least_seconds),
-        Evidence(label="share of all that was done", value=share, unit="share", limit=limit.share),
+        Evidence(label="share of the workers' time", value=share, unit="share", limit=limit.share),
         Evidence(label="packing", value=out, unit="seconds"),
         Evidence(label="unpacking", value=back, unit="seconds"),
     ]
@@ -164,8 +163,8 @@ def _finding(
     return serialization_bound.finding(
         severity="warning",
         subject=prefix,
-        message=f"Packing and unpacking results took {words.seconds(packing)}, {words.share(share)} of all that the "
-        f"workers did: most of them are of {words.code(prefix)}{made_of}.",
+        message=f"Packing and unpacking results took {words.seconds(packing)}, {words.share(share)} of the "
+        f"workers' time: most of them are of {words.code(prefix)}{made_of}.",
         why="Arrays, data frames and Arrow tables are sent as memory; Python objects go through pickle one by one, "
         "and nothing else runs in that process meanwhile.",
         evidence=tuple(evidence),

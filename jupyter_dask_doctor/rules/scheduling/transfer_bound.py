@@ -17,9 +17,9 @@ arrays that meet aligned, `broadcast=True` for a small side of a merge.
 ## How it is known
 The seconds that workers spent receiving data from each other (Dask's own meter of `gather-dep`, network and
 unpacking; where that is not told, the transfers of the task groups), against the thread-seconds of the tasks
-themselves. It speaks when they are 30 % or more of these and 3 s or more, of 20 tasks or more, and threads
-stood idle meanwhile: transfers behind which work goes on cost nothing. The loss is the smaller of both, the
-transfers and the idle time, spread over all threads.
+themselves. Several transfers go on at once, and some of them behind work, which costs nothing: so only as much
+counts as threads stood idle. It speaks when that is 30 % or more of the work and 3 s or more, for 20 tasks and
+100 MB or more. The loss is that time, spread over all threads.
 
 ## When it stays quiet
 Where transfers hide behind work; a handful of tasks; when other cells ran at the same time; while the
@@ -51,10 +51,12 @@ _RECEIVING = frozenset({"network", "deserialize", "decompress"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    #: Seconds of transfers against thread-seconds of tasks.
+    #: Thread-seconds of waiting for transfers against thread-seconds of tasks.
     ratio: float = 0.3
-    #: Seconds of transfers, all workers together.
+    #: Thread-seconds of waiting for transfers.
     least_seconds: float = 3.0
+    #: Bytes moved between workers, where that is told.
+    least_nbytes: int = 100_000_000
     #: Tasks of the computation.
     tasks: int = 20
     #: Seconds that all threads together could have saved ...
@@ -118,13 +120,18 @@ def transfer_bound(
             is_untold = True
             continue
         wall, nthreads = work.seconds, max(1, work.nthreads)
-        if seconds < limit.least_seconds or seconds < limit.ratio * spent:
+        # Several transfers go on at once, and others behind work: only what threads had no work for was lost
+        waited = min(seconds, nthreads * wall - spent)
+        moved = _moved(told)
+        if waited < limit.least_seconds or waited < limit.ratio * spent:
             continue
-        loss = min(seconds, nthreads * wall - spent) / nthreads
+        if moved is not None and moved < limit.least_nbytes:
+            continue
+        loss = waited / nthreads
         if loss < limit.loss_seconds or loss < limit.stake * wall:
             continue
         is_found = True
-        yield _finding(work, own, told, seconds, loss, limit, collections, code)
+        yield _finding(work, own, moved, waited, loss, limit, collections, code)
     if is_untold and not is_found:
         raise NotChecked("It is not known how long a computation's transfers took.")
 
@@ -137,11 +144,18 @@ def _transfers(told: tuple[Activity, ...] | None, own: Sequence[TaskGroup]) -> f
     return max(0.0, sum(known)) if known else None
 
 
+def _moved(told: tuple[Activity, ...] | None) -> int | None:
+    """Bytes that workers took from memory to send them; None when that is not told."""
+    if told is None:
+        return None
+    return sum(max(0, a.nbytes) for a in told if a.context == "get-data" and a.label == "memory-read")
+
+
 def _finding(
     work: usage.Work,
     own: Sequence[TaskGroup],
-    told: tuple[Activity, ...] | None,
-    seconds: float,
+    moved: int | None,
+    waited: float,
     loss: float,
     limit: Thresholds,
     collections: tuple[Collection, ...],
@@ -150,12 +164,11 @@ def _finding(
     waiting = max(own, key=lambda g: g.transfer_seconds or 0.0, default=None)
     prefix = waiting.prefix if waiting is not None and waiting.transfer_seconds else usage.heaviest(own, work)
     spent = work.thread_seconds or 0.0
-    moved = sum(a.nbytes for a in told or () if a.context == "get-data" and a.label == "memory-read")
-    how_much = f", {words.nbytes(moved)} in all," if moved else ""
+    how_much = f"{words.nbytes(moved)} " if moved else "data "
     evidence = [
         Evidence(
-            label="transfers, all workers",
-            value=seconds,
+            label="threads waited",
+            value=waited,
             unit="seconds",
             limit=max(limit.least_seconds, limit.ratio * spent),
         ),
@@ -167,8 +180,8 @@ def _finding(
     return transfer_bound.finding(
         severity="warning",
         subject=prefix,
-        message=f"Workers received data for {words.seconds(seconds)}{how_much} for {words.seconds(spent)} of work: "
-        f"{words.code(prefix)} waited for it.",
+        message=f"{words.code(prefix)} waited for {how_much}from other workers: threads stood idle for about "
+        f"{words.seconds(waited)} beside {words.seconds(spent)} of work.",
         why="A task starts only when all of its inputs are on its worker. "
         "What is filtered or summed up before it travels travels faster.",
         evidence=tuple(evidence),

@@ -37,7 +37,7 @@ def test_names_what_is_sent_and_its_type():
     assert finding.id == "serialization-bound:parse"
     assert finding.severity == "warning"
     assert finding.message == (
-        "Packing and unpacking results took 18 s, 43 % of all that the workers did: "
+        "Packing and unpacking results took 18 s, 47 % of the workers' time: "
         "most of them are of `parse` (`builtins.list`)."
     )
     assert finding.loss_seconds == pytest.approx(18 / 4)
@@ -65,7 +65,7 @@ def test_advice_goes_by_what_is_read(kind, words):
     [
         {"activity": packing(1.0, 2.9)},  # 1.9 s without the warm-up
         {"thread_seconds": 200.0},
-        {"activity": packing(8.0, 12.0, 100.0)},
+        {"stop": RAN.stop + 20.0},  # little of the time that they had
         {"activity": ()},
         {"activity": packing(-8.0, -12.0)},
         {"n_tasks": 19},
@@ -83,7 +83,7 @@ def test_is_quiet_of_spilling_alone():
 
 
 @pytest.mark.parametrize(
-    "limits", [{"share": 0.5}, {"least_seconds": 19.0}, {"tasks": 101}, {"loss_seconds": 5.0}]
+    "limits", [{"share": 0.48}, {"least_seconds": 19.0}, {"tasks": 101}, {"loss_seconds": 5.0}]
 )
 def test_is_quiet_just_below_each_gate(limits):
     assert not run(serialization_bound, sick(), **limits)

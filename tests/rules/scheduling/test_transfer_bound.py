@@ -38,7 +38,7 @@ def test_names_the_tasks_that_waited_and_what_was_moved():
     assert finding.id == "transfer-bound:compare"
     assert finding.severity == "warning"
     assert finding.message == (
-        "Workers received data for 13 s, 4 GiB in all, for 6 s of work: `compare` waited for it."
+        "`compare` waited for 4 GiB from other workers: threads stood idle for about 13 s beside 6 s of work."
     )
     assert finding.loss_seconds == pytest.approx(12.5 / 8)
     assert finding.at == at("c2", 2)
@@ -47,7 +47,9 @@ def test_names_the_tasks_that_waited_and_what_was_moved():
 
 def test_the_groups_tell_where_the_meter_does_not():
     (finding,) = run(transfer_bound, sick(computations=(change(RAN, activity=None),)))
-    assert finding.message.startswith("Workers received data for 11 s for 6 s of work")
+    assert finding.message.startswith(
+        "`compare` waited for data from other workers: threads stood idle for about 11 s"
+    )
 
 
 def test_loss_is_what_was_not_hidden_behind_work():
@@ -76,6 +78,7 @@ def test_advice_goes_by_what_waited(prefix, kind, words):
     "fact",
     [
         {"activity": moving(2.4)},  # under 3 s
+        {"activity": moving(nbytes=99_000_000)},
         {"thread_seconds": 45.0},  # under 30 % of the work
         {"activity": moving(20.0), "thread_seconds": 56.0},  # hidden behind work
         {"n_tasks": 19},
