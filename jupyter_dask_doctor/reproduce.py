@@ -21,7 +21,7 @@ def here(
     tree = source.parse(cell.source) if cell is not None else None
     if cell is None or tree is None:
         return ()
-    call = _one_task(cell, prefix)
+    call = _one_task(cell, prefix, collections)
     if call is not None:
         text = f"# one task of it, here in the kernel: `%debug` shows where it failed\n{call}"
         title = f"Run one task of {words.code(prefix)} here"
@@ -58,11 +58,14 @@ def call_stacks(at: Location | None, cluster: Cluster, code: Sequence[Cell]) -> 
     )
 
 
-def _one_task(cell: Cell, prefix: str) -> str | None:
+def _one_task(cell: Cell, prefix: str, collections: Sequence[Collection]) -> str | None:
     """`f(x)` of `client.submit(f, x)`, and `f(next(iter(xs)))` of `client.map(f, xs)`."""
     made = calls.one_call(cell, {"submit", "map"})
-    if made is None or not made.call.args:
+    if made is None or len(made.call.args) < 2 or not isinstance(made.call.func, ast.Attribute):
         return None
+    owner = made.call.func.value
+    if not isinstance(owner, ast.Name) or any(c.name == owner.id for c in collections):
+        return None  # `bag.map(f)` sends one task per partition
     function, *given = made.call.args
     name = function.id if isinstance(function, ast.Name) else None
     if name is None or name != prefix or any(isinstance(a, ast.Starred) for a in given):

@@ -1,6 +1,7 @@
 """Who runs what, when, and what keeps the threads from working."""
 
 from .disk_bound import disk_bound
+from .failing_tasks import failing_tasks
 from .gil_contention import gil_contention
 from .idle_workers import idle_workers
 from .interrupted_workers import interrupted_workers
@@ -14,6 +15,7 @@ from .worker_imbalance import worker_imbalance
 
 __all__ = [
     "disk_bound",
+    "failing_tasks",
     "gil_contention",
     "idle_workers",
     "interrupted_workers",
