@@ -25,7 +25,7 @@ MAX_ROWS = 20_000
 #: Keys looked at in one snapshot, and what is sent.
 WALK_KEYS = 4_000
 SEND_ROWS = 2_000
-SEND_RECORDS = 500
+SEND_RECORDS = 250
 
 #: Whose seconds are told of a group, in this order.
 ACTIONS = ("compute", "transfer", "disk-read", "disk-write", "deserialize")

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 #: Metrics remembered; there is about a dozen for each task prefix.
 MAX_METRICS = 10_000
 #: Metrics looked at in one snapshot: with more of them, each comes round in a later one.
-LOOK_METRICS = 1_000
-SEND_METRICS = 1_000
+LOOK_METRICS = 500
+SEND_METRICS = 500
 UNITS = ("seconds", "bytes", "count")
 
 
@@ -52,18 +52,19 @@ class Metrics:
             if len(sums) < self._n_seen:  # somebody has emptied it
                 self.clear()
                 self._n_seen = self._at = 0
-            new = islice(sums, self._n_seen, None)
-            self._keys += [k for k in new if _is_told(k)][: max(0, MAX_METRICS - len(self._keys))]
+            # All new ones at once, so that what has never been told has never been there.
+            room = max(0, MAX_METRICS - len(self._keys))
+            for key in [k for k in islice(sums, self._n_seen, None) if _is_told(k)][:room]:
+                self._keys.append(key)
+                self.seq += 1
+                self.changed[key] = [self.seq, sums[key], _told(key)]
             self._n_seen = len(sums)
         keys, changed = self._keys, self.changed
         n = min(len(keys), LOOK_METRICS)
         for key in keys[self._at : self._at + n] + keys[: max(0, self._at + n - len(keys))]:
             value = sums.get(key)
-            entry = changed.get(key)
-            if entry is None:
-                self.seq += 1
-                changed[key] = [self.seq, value, _told(key)]
-            elif entry[1] != value:
+            entry = changed[key]
+            if entry[1] != value:
                 self.seq += 1
                 entry[0], entry[1] = self.seq, value
                 changed.move_to_end(key)
