@@ -18,8 +18,9 @@ network.
 ## How it is known
 A judgement from several signs, none of which is enough alone: Dask's meter says that 60 % or more of the time
 of one kind of task went by without CPU, 3 s or more; the disks of the workers' machine moved 50 MB or more per
-second on most samples meanwhile; the processes themselves used little CPU; and nothing was spilled or shuffled
-to the disk. The loss is the time without CPU, spread over all threads: an upper bound.
+second on most samples meanwhile, and three times as much as at rest; the processes themselves used little CPU;
+and nothing was spilled or shuffled to the disk. The loss is the time without CPU, spread over all threads: an
+upper bound.
 
 ## When it stays quiet
 When any of these signs is missing, or when several cells had the cluster work at once. Storage behind a
@@ -63,6 +64,9 @@ class Thresholds:
     samples_share: float = 0.6
     #: Samples that show it (one every 2 s).
     samples: int = 3
+    #: Samples taken while nothing ran, and how many times more the disks moved than in the quieter ones of these.
+    rest_samples: int = 2
+    rest_ratio: float = 3.0
     #: Percent of a core for each thread at work, above which the process computes.
     cpu: float = 50.0
     #: Seconds that all threads together could have saved ...
@@ -160,8 +164,17 @@ def _rate(workers: Sequence[Worker], work: usage.Work, limit: Thresholds) -> flo
     for worker in {w.host: w for w in workers}.values():
         known = [s.host_disk for s in usage.samples(worker, work.spans) if s.host_disk is not None]
         busy = [rate for rate in known if rate >= limit.disk_rate]
-        if len(busy) >= limit.samples and len(busy) >= limit.samples_share * len(known):
-            rates.append(statistics.median(busy))
+        if len(busy) < limit.samples or len(busy) < limit.samples_share * len(known):
+            continue
+        rate = statistics.median(busy)
+        # At rest the same disks must be quiet, else it is somebody else who keeps them busy
+        rest = sorted(
+            s.host_disk
+            for s in worker.samples
+            if s.host_disk is not None and not s.n_executing and not s.n_processing
+        )
+        if len(rest) >= limit.rest_samples and rest[len(rest) // 4] * limit.rest_ratio <= rate:
+            rates.append(rate)
     return max(rates, default=None)
 
 

@@ -175,9 +175,7 @@ def _running(own: Sequence[TaskGroup], facts: _Facts, limit: Thresholds) -> _Str
     if scheduling is None or not load:
         return None
     now = load[-1]
-    # Other work that could run on the idle threads would not wait for this one
-    idle = now.nthreads - scheduling.n_running
-    if now.tasks_queued or now.tasks_processing - scheduling.n_running > max(1, idle // 2):
+    if now.tasks_queued or _others_ready(now.tasks_processing, scheduling.n_running, now.nthreads):
         return None
     by_name = {g.name: g for g in own}
     found = []
@@ -245,6 +243,11 @@ def _is_long(seconds: float, typical: float, limit: Thresholds) -> bool:
     return seconds >= limit.task_seconds and seconds >= limit.ratio * typical >= 0
 
 
+def _others_ready(n_processing: int, n_running: int, nthreads: int) -> bool:
+    """Is there other work for the idle threads? Then nobody waits for the long task."""
+    return n_processing - n_running > max(1, (nthreads - n_running) // 2)
+
+
 def _is_warming_up(task: RunningTask, facts: _Facts) -> bool:
     worker = next((w for w in facts.workers if w.address == task.worker), None)
     if worker is None or worker.first_seen is None or task.seconds > _WARM_UP_LASTS:
@@ -265,6 +268,8 @@ def _waited(work: usage.Work, s: _Straggler, load: Sequence[Load], limit: Thresh
         if idle < limit.idle_share:
             if waited == 0 and stop - one.time < 2.5:
                 continue  # what comes after it, or a heartbeat that is late
+            break
+        if _others_ready(one.tasks_processing, one.threads_busy, one.nthreads):
             break
         waited += seconds
         lost += idle * seconds

@@ -27,10 +27,16 @@ def samples(*rates, **more):
     )
 
 
-def busy(*rates, n=0, **more):
-    return worker(
-        n, host="127.0.0.1", samples=samples(*(rates or (120e6, 150e6, 140e6, 20e6, 130e6)), **more)
+def resting(*rates):
+    return tuple(
+        MemorySample(time=T0 + 35 + 2 * i, process=300 * MiB, managed=0, spilled=0, cpu=2.0, host_disk=rate)
+        for i, rate in enumerate(rates)
     )
+
+
+def busy(*rates, n=0, rest=(3e6, 90e6, 0.0), **more):
+    seen = samples(*(rates or (120e6, 150e6, 140e6, 20e6, 130e6)), **more)
+    return worker(n, host="127.0.0.1", samples=(*seen, *resting(*rest)))
 
 
 def sick(**changes):
@@ -93,6 +99,8 @@ def test_is_quiet(fact):
         (busy(120e6, 120e6),),
         (busy(120e6, 1e6, 120e6, 1e6, 120e6, 1e6),),  # others use the disk now and then
         (busy(None, None, None, None),),
+        (busy(rest=(100e6, 90e6, 120e6)),),  # somebody else keeps the disk busy
+        (busy(rest=(1e6,)),),
         (busy(cpu=150.0),),  # they compute
         (busy(cpu=None),),
         (busy(n_executing=0),),
