@@ -5,6 +5,7 @@ from .failing_tasks import failing_tasks
 from .gil_contention import gil_contention
 from .idle_workers import idle_workers
 from .interrupted_workers import interrupted_workers
+from .masked_retries import masked_retries
 from .serialization_bound import serialization_bound
 from .stalled_computation import stalled_computation
 from .stragglers import stragglers
@@ -19,6 +20,7 @@ __all__ = [
     "gil_contention",
     "idle_workers",
     "interrupted_workers",
+    "masked_retries",
     "serialization_bound",
     "stalled_computation",
     "stragglers",
