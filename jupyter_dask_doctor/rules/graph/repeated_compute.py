@@ -133,6 +133,8 @@ def _repeats(recent: list[Computation], groups: tuple[TaskGroup, ...]) -> list[_
     done: dict[str, Computation] = {}  # by name: who did it first
     for c in recent:
         names = {n for n in {*c.names, *seconds.get(c.id, {})} if _TOKEN.search(n)} - set(c.reused)
+        # `to_delayed()` of what is in memory already: its step has a name of its own and does no work
+        names -= {f"delayed-{n}" for n in c.reused}
         again = frozenset(n for n in names if n in done)
         if again and c.method != "persist":
             by_name = [seconds.get(c.id, {}).get(n, 0.0) for n in again]

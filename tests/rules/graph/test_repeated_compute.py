@@ -191,3 +191,22 @@ def test_measures_the_work_of_the_cell():
         "clean", AGAIN.at, computations=facts.computations, code=facts.code
     )
     assert measure.value == 21.0
+
+
+def test_is_quiet_of_pieces_of_what_is_held_handed_to_delayed_functions():
+    """Each round of an iterative algorithm: `delayed(step)(block, centers) for block in points.to_delayed()`."""
+    held = name("normal", 5)
+    steps = [
+        computation(
+            id=f"k{i}",
+            submitted=T0 + 21 + i,
+            names=(f"delayed-{held}", *(f"assign-{i}{j:07}-05d2-465c-8e47-32ad26156176" for j in range(12))),
+            reused=(held,),
+            thread_seconds=20.0,
+        )
+        for i in range(1, 4)
+    ]
+    facts = sick(computations=tuple(steps), groups=(), collections=())
+    assert not run(repeated_compute, facts)
+    lazy = tuple(change(c, reused=()) for c in steps)
+    assert run(repeated_compute, change(facts, computations=lazy))
