@@ -138,6 +138,7 @@ def _measure(
         "partition-skew": "cell",
         "killed-worker": "cell",
         "worker-memory-pressure": "cell",
+        "stalled-computation": "cell",
     },
     measure=_measure,
 )

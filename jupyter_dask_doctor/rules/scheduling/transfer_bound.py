@@ -96,6 +96,7 @@ def _measure(
         "serialization-bound": "cell",
         "tiny-tasks": "cell",
         "killed-worker": "cell",
+        "worker-memory-pressure": "cell",
     },
     measure=_measure,
 )
