@@ -24,6 +24,7 @@ from bokeh.models import (
     Dodge,
     FixedTicker,
     HoverTool,
+    NoOverlap,
     PlainText,
     Range1d,
     Stack,
@@ -270,6 +271,8 @@ def _over_time(fig: Any, chart: Chart, names: Sequence[str], palette: Palette) -
         # Also on top of an area: it is what the pointer finds.
         fig.line(x=field("x"), y=top, color=colours[i], line_width=2, name=name, source=source, **line)
     fig.xaxis.ticker = DatetimeTicker(desired_num_ticks=3)
+    # In a narrow sidebar there is room for one time, or two: better none than one across the other.
+    fig.xaxis.major_label_policy = NoOverlap(min_distance=8)
     fig.xaxis.formatter = _ticks(_CLOCK)
     _finish(fig, chart, palette, about=("", "@x{custom}"))
 

@@ -193,6 +193,8 @@ class Report:
     treated: tuple[Treated, ...] = ()
     #: What was left out, in words.
     notes: tuple[str, ...] = ()
+    #: The cluster is gone or does not answer: this is what was seen last.
+    is_past: bool = False
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         from .render import html, text

@@ -38,6 +38,7 @@ export interface Reply {
   status: Status;
   clients: ClientInfo[];
   vitals: Vitals | null;
+  cluster: ClusterInfo | null;
   memory: MemoryPoint[];
   workers: WorkerInfo[];
   collections: CollectionInfo[];
@@ -81,6 +82,90 @@ export interface Vitals {
   tasks_erred: number;
   tasks_memory: number;
   dashboard_link: string | null;
+  signs: Sign[];
+}
+/**
+ * One sign of how the cluster is, whether or not anything is wrong.
+ */
+export interface Sign {
+  kind:
+    | "bytes-moved"
+    | "cell-seconds"
+    | "failure-rate"
+    | "memory-kills"
+    | "scheduler-cpu"
+    | "start-delay"
+    | "success"
+    | "waiting"
+    | "worker-memory"
+    | "workers-lost";
+  value: number | null;
+  unit: "bytes" | "count" | "ratio" | "seconds" | "share" | "text";
+  limit: number | null;
+  is_out: boolean;
+}
+/**
+ * Settings and environment that matter, as the Cluster section shows them. None: not known.
+ */
+export interface ClusterInfo {
+  kind: string | null;
+  variable: string | null;
+  address: string;
+  shapes: WorkerShape[];
+  memory_target: number | null;
+  memory_spill: number | null;
+  memory_pause: number | null;
+  memory_terminate: number | null;
+  python: string;
+  dask: string;
+  distributed: string;
+  has_mixed_versions: boolean | null;
+  is_adaptive: boolean;
+  has_nanny: boolean | null;
+  is_encrypted: boolean | null;
+  saturation: number | null;
+  has_queuing: boolean | null;
+  allowed_failures: number | null;
+  n_cpus: number | null;
+  host_memory: number | null;
+  local_directory: string | null;
+  disk_free: number | null;
+  disk_total: number | null;
+  file_system: string | null;
+  scheduler_memory: number | null;
+  is_in_process: boolean;
+  rest: RestTrend | null;
+  changes: ChangeInfo[];
+  gaps: string[];
+}
+/**
+ * Workers that are alike.
+ */
+export interface WorkerShape {
+  n: number;
+  nthreads: number;
+  memory_limit: number | null;
+}
+/**
+ * How memory that Dask does not know of grows from one computation to the next, judged at rest. Bytes per
+ *     computation, over all workers, with the interval in which it lies with 95 %.
+ */
+export interface RestTrend {
+  slope: number;
+  low: number;
+  high: number;
+  n: number;
+}
+/**
+ * A worker that came or went.
+ */
+export interface ChangeInfo {
+  time: number;
+  kind: "added" | "removed";
+  name: string;
+  n_workers: number;
+  is_expected: boolean;
+  n_lost: number;
 }
 /**
  * Memory of the whole cluster at one moment, and of its fullest workers. Bytes.
@@ -162,6 +247,7 @@ export interface Report {
   checks: Check[];
   treated: Treated[];
   notes: string[];
+  is_past: boolean;
 }
 /**
  * One fault found by a rule.

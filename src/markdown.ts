@@ -13,10 +13,10 @@ function plain(text: string): string {
 }
 
 /** A fence longer than any in the code. */
-function fenced(code: string): string {
+function fenced(code: string, language = 'python'): string {
   const longest = Math.max(2, ...(code.match(/`+/g) ?? []).map(x => x.length));
   const fence = '`'.repeat(longest + 1);
-  return `${fence}python\n${cut(code, 20_000)}\n${fence}`;
+  return `${fence}${language}\n${cut(code, 20_000)}\n${fence}`;
 }
 
 export function reportMarkdown(
@@ -29,7 +29,12 @@ export function reportMarkdown(
     const ran = report.checks.filter(
       check => check.outcome === 'passed' || check.outcome === 'found'
     ).length;
-    lines.push(`Nothing wrong: ${ran} checks ran.`, '');
+    lines.push(
+      report.is_past
+        ? `Seen last: nothing was found, ${ran} checks had run.`
+        : `Nothing wrong: ${ran} checks ran.`,
+      ''
+    );
   }
   for (const treated of report.treated) {
     lines.push(
@@ -55,6 +60,10 @@ export function reportMarkdown(
         );
       }
       lines.push('');
+    }
+    for (const detail of finding.details) {
+      lines.push(`**${plain(detail.title)}**`, '');
+      lines.push(fenced(detail.text, 'text'), '');
     }
     for (const fix of finding.fixes) {
       lines.push(`**${plain(fix.title)}** (${fix.applicability})`, '');

@@ -1,8 +1,8 @@
 /** The panel from top to bottom, from one state: nothing here asks, remembers or decides. */
 import React from 'react';
 
+import { ClusterView } from './components/cluster';
 import { Header } from './components/header';
-import { ChecksView } from './components/checks';
 import { DataView } from './components/data';
 import { Guard } from './components/guard';
 import { MemoryView } from './components/memory';
@@ -73,13 +73,24 @@ function Told(props: { state: IState; actions: IActions }): JSX.Element | null {
             memory={told.memory}
             workers={told.workers}
             vitals={vitals}
+            cluster={told.cluster}
             session={told.session}
           />
         )}
       </Section>
-      {report !== null && (
-        <Section title={trans.__('Checks')} note={checkNote}>
-          {() => <ChecksView checks={report.checks} notes={report.notes} />}
+      {vitals !== null && (
+        <Section
+          title={trans.__('Cluster')}
+          note={report === null ? '' : checkNote}
+        >
+          {() => (
+            <ClusterView
+              cluster={told.cluster}
+              vitals={vitals}
+              report={report}
+              now={told.time}
+            />
+          )}
         </Section>
       )}
       {told.left_out.map((words, i) => (

@@ -116,6 +116,7 @@ def bare(kind: StatusKind, message: str, *, session: str) -> Plain:
         "status": {"kind": kind, "message": message},
         "clients": [],
         "vitals": None,
+        "cluster": None,
         "memory": [],
         "workers": [],
         "collections": [],

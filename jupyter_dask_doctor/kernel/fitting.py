@@ -25,6 +25,11 @@ TEXT_LENGTH = 400
 #: Bytes of code in one fix.
 FIX_NBYTES = 4_096
 
+#: Characters of a folded text, such as a call stack, at most and when room is short; and how many a finding has.
+DETAIL_LENGTH = 4_000
+SHORT_DETAIL = 1_000
+MAX_DETAILS = 8
+
 T = TypeVar("T")
 
 
@@ -63,6 +68,7 @@ def nbytes(value: object) -> int:
 def fit_report(report: Report, limit: int) -> tuple[Report, tuple[str, ...]]:
     """The report in at most `limit` bytes of JSON, and what was left out, in words."""
     left_out: list[str] = []
+    report = _each(report, lambda finding: _cut_details(finding, DETAIL_LENGTH))
     for words, step in _steps(report):
         if nbytes(report) <= limit:
             break
@@ -101,6 +107,13 @@ def _steps(report: Report) -> Iterator[tuple[str, Callable[[Report], Report]]]:
     yield "fixes with very long code", lambda r: _each(r, _drop_long_fixes)
     yield "older results of treatment", lambda r: replace(r, treated=r.treated[-20:])
     worst = {finding.id for finding in report.findings[:5]}
+    yield "parts of folded texts", lambda r: _each(r, lambda finding: _cut_details(finding, SHORT_DETAIL))
+    yield (
+        "folded texts but the first of each of the worst five findings",
+        lambda r: _each(
+            r, lambda finding: replace(finding, details=finding.details[: 1 if finding.id in worst else 0])
+        ),
+    )
     yield (
         "charts of all findings but the worst five",
         lambda r: _each(r, lambda finding: finding if finding.id in worst else replace(finding, charts=())),
@@ -206,6 +219,18 @@ def _cut_texts(finding: Finding) -> Finding:
             )
             for chart in finding.charts
         ),
+    )
+
+
+def _cut_details(finding: Finding, length: int) -> Finding:
+    details = finding.details[:MAX_DETAILS]
+    if all(len(one.text) <= length and len(one.title) <= TEXT_LENGTH for one in details) and len(
+        details
+    ) == len(finding.details):
+        return finding
+    return replace(
+        finding,
+        details=tuple(replace(one, title=cut(one.title), text=cut(one.text, length)) for one in details),
     )
 
 

@@ -343,7 +343,7 @@ def _as_it_was(report: Report | None, why: str) -> Report | None:
     return (
         None
         if report is None
-        else replace(report, notes=(*report.notes, f"This is what was seen last: {why}"))
+        else replace(report, notes=(*report.notes, f"This is what was seen last: {why}"), is_past=True)
     )
 
 

@@ -28,7 +28,9 @@ from ..messages import (
 )
 from ..report import Report
 from ..snapshot import Collection, Gap, Load, Location, Snapshot
+from .about import about
 from .fitting import cut, encode, fit_collections, fit_report, thin
+from .signs import signs
 
 #: Of the 64 KiB: what a report and the collections may take. The rest is for the memory lines, the workers
 #: and the envelope.
@@ -141,6 +143,7 @@ class Composer:
             status=replace(status, message=cut(status.message)),
             clients=tuple(sorted(clients, key=lambda one: not one.is_followed)[:CLIENTS]),
             vitals=None if snapshot is None else _vitals(snapshot),
+            cluster=None if snapshot is None else about(snapshot),
             workers=workers,
             collections=collections,
             running=running,
@@ -234,6 +237,7 @@ def _vitals(snapshot: Snapshot) -> Vitals | None:
         tasks_erred=now.tasks_erred,
         tasks_memory=now.tasks_memory,
         dashboard_link=cluster.dashboard_link,
+        signs=signs(snapshot),
     )
 
 

@@ -106,6 +106,9 @@ def _finding(finding: Finding, charts: bool) -> Iterator[str]:
         yield _table(finding.evidence)
     if charts:
         yield from map(svg, finding.charts)
+    for detail in finding.details[: sentences.MAX_DETAILS]:
+        text = escape(sentences.detail(detail))
+        yield f"<details><summary>{_inline(detail.title)}</summary><pre>{text}</pre></details>"
     for fix in finding.fixes:
         yield from _fix(fix, finding)
 

@@ -7,12 +7,15 @@ from collections import Counter
 from collections.abc import Iterator
 
 from .. import words
-from ..report import Check, Edit, Evidence, Finding, Fix, Measure, Report, Treated
+from ..report import Check, Detail, Edit, Evidence, Finding, Fix, Measure, Report, Treated
 from ..snapshot import Location
 
 #: Longer texts are cut: an exception or a repr can be 10 MB.
 MAX_LINE = 600
 MAX_CODE = 20_000
+#: Of a folded text, and folded texts of one finding.
+MAX_DETAIL = 4_000
+MAX_DETAILS = 8
 
 APPLICABILITY = {"safe": "safe", "unsafe": "needs review", "display-only": "to read and copy"}
 STATUS = {"resolved": "resolved", "better": "better", "no-change": "no change", "worse": "worse"}
@@ -31,6 +34,11 @@ def code(text: str) -> str:
     return f"{kept}\n# … {len(text) - MAX_CODE:,} more characters" if len(text) > MAX_CODE else kept
 
 
+def detail(detail: Detail) -> str:
+    """A folded text, such as a call stack, as it is, cut to a length."""
+    return code(detail.text[:MAX_DETAIL] + ("…" if len(detail.text) > MAX_DETAIL else ""))
+
+
 def _harmless(char: str) -> str:
     category = unicodedata.category(char)
     if category in ("Cc", "Zl", "Zp"):
@@ -40,7 +48,8 @@ def _harmless(char: str) -> str:
 
 
 def verdict(report: Report) -> str:
-    """One line: how many findings of which severity, and what they cost together."""
+    """One line: how many findings of which severity, and what they cost together. Of what is past it never
+    says that nothing is wrong."""
     counts = Counter(finding.severity for finding in report.findings)
     parts: list[str] = []
     grave = [
@@ -51,13 +60,16 @@ def verdict(report: Report) -> str:
         parts.append(", ".join(part for part in grave if part))
     else:
         ran = sum(check.outcome in ("passed", "found") for check in report.checks)
-        parts.append(f"nothing wrong, {words.count(ran, 'check')} ran" if ran else "nothing to judge yet")
+        if report.is_past:
+            parts.append(f"nothing was found, {words.count(ran, 'check')} had run")
+        else:
+            parts.append(f"nothing wrong, {words.count(ran, 'check')} ran" if ran else "nothing to judge yet")
     if counts["info"]:
         parts.append(words.count(counts["info"], "note"))
     lost, of = _loss(report.findings)
     if lost:
         parts.append(f"≈ {words.seconds(lost)} of {words.seconds(of)} lost")
-    return " · ".join(parts)
+    return ("seen last: " if report.is_past else "") + " · ".join(parts)
 
 
 def _loss(findings: tuple[Finding, ...]) -> tuple[float, float]:

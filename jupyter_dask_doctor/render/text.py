@@ -31,6 +31,10 @@ def _finding(number: int, finding: Finding) -> Iterator[str]:
     yield from _prose(" · ".join(part for part in where if part), "   ", "   ")
     yield from _prose(sentences.line(finding.why), "   ", "   ")
     yield from _table(finding.evidence)
+    for detail in finding.details[: sentences.MAX_DETAILS]:
+        yield from _prose(sentences.line(detail.title), "   ", "   ")
+        for line in sentences.detail(detail).splitlines():
+            yield f"     : {line}".rstrip()
     for fix in finding.fixes:
         yield from _fix(fix, finding)
 

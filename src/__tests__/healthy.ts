@@ -1,5 +1,6 @@
 /** Builders of healthy messages: a test changes one thing. */
 import type {
+  ClusterInfo,
   Edit,
   Evidence,
   Finding,
@@ -47,6 +48,42 @@ export function vitals(over: Partial<Vitals> = {}): Vitals {
     tasks_erred: 0,
     tasks_memory: 10,
     dashboard_link: 'http://127.0.0.1:8787/status',
+    signs: [],
+    ...over
+  };
+}
+
+export function cluster(over: Partial<ClusterInfo> = {}): ClusterInfo {
+  return {
+    kind: 'LocalCluster',
+    variable: 'cluster',
+    address: 'tcp://127.0.0.1:1',
+    shapes: [{ n: 4, nthreads: 2, memory_limit: 4 * GiB }],
+    memory_target: 0.6,
+    memory_spill: 0.7,
+    memory_pause: 0.8,
+    memory_terminate: 0.95,
+    python: '3.11',
+    dask: '2026.8.0',
+    distributed: '2026.8.0',
+    has_mixed_versions: false,
+    is_adaptive: false,
+    has_nanny: true,
+    is_encrypted: false,
+    saturation: 1.1,
+    has_queuing: true,
+    allowed_failures: 3,
+    n_cpus: 8,
+    host_memory: 32 * GiB,
+    local_directory: '/tmp/dask-scratch-space/worker-1',
+    disk_free: 200 * GiB,
+    disk_total: 500 * GiB,
+    file_system: 'ext4',
+    scheduler_memory: null,
+    is_in_process: true,
+    rest: null,
+    changes: [],
+    gaps: [],
     ...over
   };
 }
@@ -72,6 +109,7 @@ export function report(over: Partial<Report> = {}): Report {
     ],
     treated: [],
     notes: [],
+    is_past: false,
     ...over
   };
 }
@@ -86,6 +124,7 @@ export function reply(over: Partial<Reply> = {}): Reply {
     status: { kind: 'live', message: '' },
     clients: [],
     vitals: vitals(),
+    cluster: null,
     memory: [point()],
     workers: [],
     collections: [],

@@ -2,7 +2,8 @@
 import React from 'react';
 
 import type { Check } from '../_schema';
-import { cut } from '../format';
+import { count, cut } from '../format';
+import { Fold } from './fold';
 import { goodIcon, Picture, severityIcons } from './icons';
 import { Prose } from './text';
 import { useTools } from './tools';
@@ -10,14 +11,17 @@ import { useTools } from './tools';
 function Group(props: {
   title: string;
   checks: readonly Check[];
-  children?: React.ReactNode;
+  isOpen?: boolean;
 }): JSX.Element | null {
   if (props.checks.length === 0) {
     return null;
   }
   return (
-    <>
-      <h4 className="jp-DaskDoctorPanel-subheading">{props.title}</h4>
+    <Fold
+      title={props.title}
+      note={count(props.checks.length)}
+      isOpen={props.isOpen}
+    >
       <ul className="jp-DaskDoctorPanel-list">
         {props.checks.map(check => (
           <li key={check.rule} className="jp-DaskDoctorPanel-check">
@@ -37,7 +41,7 @@ function Group(props: {
           </li>
         ))}
       </ul>
-    </>
+    </Fold>
   );
 }
 
@@ -50,12 +54,21 @@ export function ChecksView(props: {
     props.checks.filter(check => check.outcome === outcome);
   return (
     <>
-      <Group title={trans.__('Not checked')} checks={by('incomplete')} />
+      <Group
+        title={trans.__('Not checked')}
+        checks={by('incomplete')}
+        isOpen={true}
+      />
       <Group
         title={trans.__('Failed by a fault of the doctor')}
         checks={by('error')}
+        isOpen={true}
       />
-      <Group title={trans.__('Found something')} checks={by('found')} />
+      <Group
+        title={trans.__('Found something')}
+        checks={by('found')}
+        isOpen={true}
+      />
       <Group title={trans.__('Passed')} checks={by('passed')} />
       <Group title={trans.__('Nothing to check')} checks={by('inapplicable')} />
       {props.notes.map((note, i) => (

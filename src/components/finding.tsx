@@ -1,14 +1,20 @@
 /** One finding as a card: what is wrong and what it costs; opened, the proof, why it matters, and the fixes. */
-import { caretDownIcon, caretRightIcon } from '@jupyterlab/ui-components';
+import {
+  caretDownIcon,
+  caretRightIcon,
+  copyIcon
+} from '@jupyterlab/ui-components';
 import { Widget } from '@lumino/widgets';
 import React, { useId, useLayoutEffect, useRef, useState } from 'react';
 
-import type { Finding } from '../_schema';
-import { bytes, seconds } from '../format';
+import type { Detail, Finding } from '../_schema';
+import { bytes, cut, MAX_CODE, seconds } from '../format';
 import { fixKey } from '../tokens';
 import type { Outcome } from '../tokens';
 import { EvidenceTable, Figure } from './evidence';
 import { FixView } from './fix';
+import { Fold } from './fold';
+import { IconButton } from './header';
 import { Picture, severityIcons } from './icons';
 import { CellButton, Prose } from './text';
 import { useTools } from './tools';
@@ -77,6 +83,35 @@ function Manual({ rule }: { rule: string }): JSX.Element {
   );
 }
 
+/** A longer text, folded: a call stack, a traceback. */
+function DetailView(props: {
+  detail: Detail;
+  copy: (text: string) => void;
+}): JSX.Element {
+  const { trans } = useTools();
+  const { detail, copy } = props;
+  const title = cut(detail.title.replace(/`/g, ''), 200);
+  return (
+    <Fold title={<Prose text={detail.title} />}>
+      <div className="jp-DaskDoctorPanel-detail">
+        <pre
+          className="jp-DaskDoctorPanel-code"
+          tabIndex={0}
+          role="region"
+          aria-label={title}
+        >
+          {cut(detail.text, MAX_CODE)}
+        </pre>
+        <IconButton
+          icon={copyIcon}
+          label={trans.__('Copy the text')}
+          onClick={() => copy(detail.text)}
+        />
+      </div>
+    </Fold>
+  );
+}
+
 function Body(props: FindingView.IProps): JSX.Element {
   const { trans } = useTools();
   const { finding, counts, outcomes, actions } = props;
@@ -91,6 +126,9 @@ function Body(props: FindingView.IProps): JSX.Element {
       <EvidenceTable evidence={finding.evidence} />
       {finding.charts.map((chart, i) => (
         <Figure key={i} chart={chart} drawKey={JSON.stringify(chart)} />
+      ))}
+      {finding.details.map((detail, i) => (
+        <DetailView key={i} detail={detail} copy={actions.copy} />
       ))}
       {finding.fixes.length > 0 && (
         <h4 className="jp-DaskDoctorPanel-subheading">

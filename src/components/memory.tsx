@@ -1,7 +1,13 @@
 /** Memory of the cluster as it goes, and of its workers, the fullest first. */
 import React, { useCallback, useEffect, useRef } from 'react';
 
-import type { Chart, MemoryPoint, Vitals, WorkerInfo } from '../_schema';
+import type {
+  Chart,
+  ClusterInfo,
+  MemoryPoint,
+  Vitals,
+  WorkerInfo
+} from '../_schema';
 import { bytes, cut } from '../format';
 import { Figure } from './evidence';
 import { useTools } from './tools';
@@ -78,6 +84,48 @@ function LiveChart(props: {
   );
 }
 
+/** What stays behind from run to run, and what the scheduler holds. */
+function Standing({ cluster }: { cluster: ClusterInfo }): JSX.Element | null {
+  const { trans } = useTools();
+  const { rest, scheduler_memory: scheduler } = cluster;
+  if (rest === null && scheduler === null) {
+    return null;
+  }
+  const signed = (value: number) =>
+    `${value > 0 ? '+' : ''}${bytes(Math.round(value))}`;
+  return (
+    <dl className="jp-DaskDoctorPanel-facts">
+      {rest !== null && (
+        <div>
+          <dt>{trans.__('Unmanaged at rest, per computation')}</dt>
+          <dd>
+            ≈ {signed(rest.slope)}
+            <span className="jp-DaskDoctorPanel-signLevel">
+              {' '}
+              {trans.__(
+                '%1 to %2, from %3 pauses',
+                signed(rest.low),
+                signed(rest.high),
+                rest.n
+              )}
+            </span>
+          </dd>
+        </div>
+      )}
+      {scheduler !== null && (
+        <div>
+          <dt>
+            {cluster.is_in_process
+              ? trans.__('Scheduler, in the kernel’s process')
+              : trans.__('Scheduler')}
+          </dt>
+          <dd>{bytes(scheduler)}</dd>
+        </div>
+      )}
+    </dl>
+  );
+}
+
 function WorkerTable({
   workers
 }: {
@@ -99,6 +147,8 @@ function WorkerTable({
           const limit = worker.memory_limit;
           const share =
             limit === null ? 0 : Math.min(1, worker.process / limit);
+          const part =
+            limit === null ? 0 : Math.min(share, worker.managed / limit);
           return (
             <tr key={worker.address}>
               <th scope="row" title={cut(worker.address, 200)}>
@@ -114,7 +164,14 @@ function WorkerTable({
                 {bytes(worker.process)}
                 {limit !== null && (
                   <span className="jp-DaskDoctorPanel-gauge" aria-hidden="true">
-                    <span style={{ width: `${share * 100}%` }} />
+                    <span
+                      className="jp-mod-managed"
+                      style={{ width: `${part * 100}%` }}
+                    />
+                    <span
+                      className="jp-mod-unmanaged"
+                      style={{ width: `${(share - part) * 100}%` }}
+                    />
                   </span>
                 )}
               </td>
@@ -132,10 +189,11 @@ export function MemoryView(props: {
   memory: readonly MemoryPoint[];
   workers: readonly WorkerInfo[];
   vitals: Vitals | null;
+  cluster: ClusterInfo | null;
   session: string;
 }): JSX.Element {
   const { trans } = useTools();
-  const { memory, workers, vitals, session } = props;
+  const { memory, workers, vitals, cluster, session } = props;
   return (
     <>
       {memory.length > 0 && (
@@ -153,6 +211,7 @@ export function MemoryView(props: {
           {trans.__('The %1 fullest of %2.', workers.length, vitals.n_workers)}
         </p>
       )}
+      {cluster !== null && <Standing cluster={cluster} />}
     </>
   );
 }

@@ -17,6 +17,8 @@ const MAX_CARDS = 20;
 export function Verdict(props: {
   report: Report;
   findings: readonly Finding[];
+  /** The cluster is gone: whatever is said is said of what was. */
+  isPast?: boolean;
 }): JSX.Element {
   const { trans } = useTools();
   const { critical, warning, lost, of } = tally(props.findings);
@@ -26,8 +28,20 @@ export function Verdict(props: {
   const open = props.report.checks.filter(
     check => check.outcome === 'incomplete' || check.outcome === 'error'
   ).length;
+  const isPast = props.isPast || props.report.is_past;
   const parts: string[] = [];
-  if (critical + warning === 0) {
+  if (isPast) {
+    parts.push(trans.__('Seen last'));
+  }
+  if (isPast && critical + warning === 0) {
+    parts.push(
+      trans._n(
+        'nothing urgent, %1 check had run',
+        'nothing urgent, %1 checks had run',
+        ran
+      )
+    );
+  } else if (critical + warning === 0) {
     const words =
       props.findings.length === 0
         ? trans._n(
@@ -59,14 +73,25 @@ export function Verdict(props: {
       );
     }
   }
-  const level = critical > 0 ? 'critical' : warning > 0 ? 'warning' : 'good';
+  const level =
+    critical > 0
+      ? 'critical'
+      : warning > 0
+        ? 'warning'
+        : isPast
+          ? 'past'
+          : 'good';
+  const icon =
+    level === 'good'
+      ? goodIcon
+      : severityIcons[level === 'past' ? 'info' : level];
   return (
     <p
       className={`jp-DaskDoctorPanel-verdict jp-mod-${level}`}
       role="status"
       aria-live="polite"
     >
-      <Picture icon={level === 'good' ? goodIcon : severityIcons[level]} />
+      <Picture icon={icon} />
       <span>{parts.join(' · ')}</span>
     </p>
   );
@@ -190,7 +215,11 @@ export function ReportView(props: {
       className="jp-DaskDoctorPanel-report"
       aria-label={trans.__('Findings')}
     >
-      <Verdict report={report} findings={findings} />
+      <Verdict
+        report={report}
+        findings={findings}
+        isPast={state.pulse === 'lost'}
+      />
       <ul className="jp-DaskDoctorPanel-cards">
         {report.treated.map(treated => (
           <TreatedView

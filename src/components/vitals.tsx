@@ -3,6 +3,7 @@ import React from 'react';
 
 import type { MemoryPoint, Vitals } from '../_schema';
 import { bytes, count } from '../format';
+import { SignsView } from './signs';
 import { useTools } from './tools';
 
 /** How far back the small lines go, in seconds. */
@@ -210,6 +211,7 @@ export function VitalsView(props: {
           {trans.__('%1 failed', count(vitals.tasks_erred))}
         </span>
       </div>
+      <SignsView vitals={vitals} />
     </section>
   );
 }

@@ -13,7 +13,7 @@ from jupyter_dask_doctor.kernel import fitting
 from jupyter_dask_doctor.kernel.channel import bare
 from jupyter_dask_doctor.kernel.reply import Composer
 from jupyter_dask_doctor.messages import REPLY_NBYTES, CollectionInfo, Reply, Status
-from jupyter_dask_doctor.report import Chart, Check, Edit, Evidence, Finding, Fix, Report, Series
+from jupyter_dask_doctor.report import Chart, Check, Detail, Edit, Evidence, Finding, Fix, Report, Series
 from jupyter_dask_doctor.snapshot import (
     Cluster,
     Collection,
@@ -296,3 +296,23 @@ def test_collections_that_fit_keep_their_sizes():
         is_eager=False, sizes=a_collection().sizes, at=None,
     )  # fmt: skip
     assert fitting.fit_collections([info], 10 * 1024) == ((info,), ())
+
+
+def test_longer_texts_are_cut_first():
+    detail = Detail(title="t" * 9_000, text="x" * 100_000)
+    composer = Composer("s")
+    few = a_report(a_finding(details=(detail,)))
+    (told,) = composer.compose(status=LIVE, report=few).answer(since=0, time=1.0)["report"]["findings"][0][
+        "details"
+    ]
+    assert (len(told["text"]), len(told["title"])) == (4_000, 400)
+    many = a_report(*(a_finding(i, details=(detail,) * 9) for i in range(8)))
+    reply = composer.compose(status=LIVE, report=many).answer(since=0, time=1.0)
+    assert size(reply) <= REPLY_NBYTES
+    assert len(reply["report"]["findings"]) == 8, "a finding is worth more than the text that belongs to it"
+    assert any("folded texts" in words for words in reply["left_out"])
+
+
+def test_what_is_past_is_said():
+    reply = Composer("s").compose(status=LIVE, report=a_report(is_past=True)).answer(since=0, time=1.0)
+    assert reply["report"]["is_past"]

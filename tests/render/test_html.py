@@ -7,6 +7,7 @@ from jupyter_dask_doctor.render.html import document, html
 from jupyter_dask_doctor.report import (
     Chart,
     Check,
+    Detail,
     Evidence,
     Finding,
     Fix,
@@ -90,6 +91,14 @@ def test_a_finding_says_what_was_measured_and_what_to_do() -> None:
     assert page.tags.count("rect") == 3
 
 
+def test_longer_texts_are_folded_and_keep_their_lines() -> None:
+    stack = Detail(title="Call stack of `work`", text='  File "a.py"\n    sleep()')
+    source = html(replace(REPORT, findings=(replace(FINDING, details=(stack,)),)))
+    assert (
+        "<details><summary>Call stack of <code>work</code></summary><pre>  File &quot;a.py&quot;\n" in source
+    )
+
+
 def test_charts_can_be_left_out() -> None:
     assert "svg" not in Page(html(REPORT, charts=False)).tags
 
@@ -125,6 +134,7 @@ def test_hostile_strings_stay_text() -> None:
         subject=EVIL,
         evidence=(Evidence(label=EVIL, value=EVIL, unit="text"),),
         charts=(chart, lines, replace(lines, kind="stack")),
+        details=(Detail(title=EVIL, text=EVIL),),
         fixes=(Fix(title=EVIL, applicability="safe", edits=(), code=EVIL, expect=EVIL),),
     )
     check = Check(rule=EVIL, title=EVIL, outcome="error", reason=EVIL)

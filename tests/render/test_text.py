@@ -3,6 +3,7 @@ from dataclasses import replace
 from jupyter_dask_doctor.render.text import WIDTH, text
 from jupyter_dask_doctor.report import (
     Check,
+    Detail,
     Edit,
     Evidence,
     Finding,
@@ -69,6 +70,21 @@ def test_findings_of_one_cell_cost_no_more_than_it_took() -> None:
 def test_healthy_work_is_said_to_be_healthy() -> None:
     said = text(replace(REPORT, findings=()))
     assert said == "Dask Doctor: nothing wrong, 1 check ran\n\n1 check: 1 passed\n"
+
+
+def test_what_is_past_is_not_called_healthy() -> None:
+    said = text(replace(REPORT, findings=(), is_past=True))
+    assert said.startswith("Dask Doctor: seen last: nothing was found, 1 check had run\n")
+    assert "nothing wrong" not in said
+    assert text(replace(REPORT, is_past=True)).startswith("Dask Doctor: seen last: 1 warning")
+
+
+def test_longer_texts_keep_their_lines() -> None:
+    stack = Detail(title="Call stack of `work`", text='  File "a.py", line 7\n    sleep()\x1b[31m\n')
+    said = text(replace(REPORT, findings=(replace(SKEW, details=(stack,)),)))
+    assert '   Call stack of `work`\n     :   File "a.py", line 7\n     :     sleep() [31m\n' in said
+    huge = Detail(title="x" * 10_000_000, text="y" * 10_000_000)
+    assert len(text(replace(REPORT, findings=(replace(SKEW, details=(huge,) * 100),)))) < 50_000
 
 
 def test_a_note_is_not_counted_in_the_verdict() -> None:

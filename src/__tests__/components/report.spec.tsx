@@ -84,6 +84,19 @@ describe('the verdict', () => {
       'Nothing wrong: 2 checks ran · 1 could not'
     );
   });
+
+  it('says of a cluster that is gone what was seen last, never that nothing is wrong', () => {
+    expect(verdict([], { is_past: true })).toBe(
+      'Seen last · nothing urgent, 2 checks had run'
+    );
+    expect(verdict([finding()], { is_past: true })).toMatch(
+      /^Seen last · 1 warning/
+    );
+    const { view } = show({}, { state: { pulse: 'lost', phase: 'lost' } });
+    const told = view.container.querySelector('.jp-DaskDoctorPanel-verdict');
+    expect(told?.textContent).toMatch(/^Seen last/);
+    expect(told?.classList.contains('jp-mod-good')).toBe(false);
+  });
 });
 
 describe('a finding', () => {
@@ -135,6 +148,30 @@ describe('a finding', () => {
     fireEvent.click(screen.getByText('1 ignored finding'));
     fireEvent.click(screen.getByText('Show again'));
     expect(actions.ignore).toHaveBeenCalledWith(finding().id, false);
+  });
+
+  it('holds longer texts folded, to read and to copy', () => {
+    const text = '  File "<b>.py", line 7\n    sleep()';
+    const { actions, view } = show({
+      findings: [
+        finding({ details: [{ title: 'Call stack of `work`', text }] })
+      ]
+    });
+    const fold = view.container.querySelector('details');
+    expect(fold?.hasAttribute('open')).toBe(false);
+    expect(fold?.querySelector('summary')?.textContent).toBe(
+      'Call stack of work'
+    );
+    const pre = screen.getByRole('region', {
+      name: 'Call stack of work',
+      hidden: true
+    });
+    expect(pre.textContent).toBe(text);
+    expect(view.container.querySelector('b')).toBeNull();
+    fireEvent.click(
+      screen.getByRole('button', { name: 'Copy the text', hidden: true })
+    );
+    expect(actions.copy).toHaveBeenCalledWith(text);
   });
 
   it('shows the page of its rule, and says so when it cannot be had', async () => {
