@@ -2,6 +2,7 @@
 
 from .held_results import held_results
 from .killed_worker import killed_worker
+from .malloc_trim import malloc_trim
 from .memory_thresholds import memory_thresholds
 from .no_memory_limit import no_memory_limit
 from .oversized_persist import oversized_persist
@@ -15,6 +16,7 @@ from .wrong_sizeof import wrong_sizeof
 __all__ = [
     "held_results",
     "killed_worker",
+    "malloc_trim",
     "memory_thresholds",
     "no_memory_limit",
     "oversized_persist",
