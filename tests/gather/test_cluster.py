@@ -1,6 +1,7 @@
 """A feed against real schedulers: alive, refusing, busy, gone, and back as another one."""
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
@@ -31,9 +32,12 @@ def start_scheduler():
     """Start a scheduler process at a port and wait for it."""
     started = []
 
-    def start(port):
+    def start(port, environment=()):
         process = subprocess.Popen(
-            [sys.executable, "-c", SCHEDULER, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [sys.executable, "-c", SCHEDULER, str(port)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | dict(environment),
         )
         started.append(process)
         for _ in range(200):
@@ -47,6 +51,14 @@ def start_scheduler():
     for process in started:
         process.kill()
         process.wait()
+
+
+def until_connected(client):
+    """A client that is closed while it connects anew leaves its socket behind."""
+    end = time.monotonic() + 20
+    while client.status != "running":
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def is_live(sections):
@@ -252,7 +264,53 @@ def test_a_scheduler_that_is_gone_and_another_at_its_address(follower, start_sch
         assert feed.scheduler_id != before
         assert sections.cluster.scheduler_id == feed.scheduler_id
         assert sections.computations == ()
+        until_connected(client)
         del future
+
+
+@pytest.mark.parametrize("is_followed_by_another", [False, True])
+def test_another_scheduler_comes_unnoticed(follower, start_scheduler, port, is_followed_by_another):
+    """Between two pulls; perhaps another notebook has put the plugin there already."""
+    address = f"tcp://127.0.0.1:{port}"
+    first = start_scheduler(port)
+    with Client(address, timeout=20) as client:
+        feed = follower.follow(client)
+        x = client.map(abs, range(5))
+        before = follower.until(feed, lambda s: s.computations and s.load[-1].tasks_waiting == 5)
+        assert before.load[-1].tasks_known == 5
+        scheduler_id = feed.scheduler_id
+        first.kill()
+        first.wait()
+        start_scheduler(port)
+        if is_followed_by_another:
+            with Client(address, timeout=20, set_as_default=False) as other:
+                assert follower.follow(other).state == "live"
+        sections = follower.until(feed, lambda s: feed.state == "live" and feed.scheduler_id != scheduler_id)
+        assert sections.cluster.scheduler_id == feed.scheduler_id
+        # Nothing of the old one is left.
+        assert (sections.computations, sections.groups, sections.changes) == ((), (), ())
+        assert {load.tasks_known for load in sections.load} == {0}
+        assert len(sections.load) < 5
+        assert not isinstance(sections.policy, Gap)
+        versions = [told.address for told in sections.versions if told.role == "scheduler"]
+        assert versions == [address]
+        until_connected(client)
+        del x
+
+
+def test_another_scheduler_takes_the_plugin_that_the_first_one_refused(follower, start_scheduler, port):
+    refusing = {"DASK_DISTRIBUTED__SCHEDULER__BLOCKED_HANDLERS": "['register_scheduler_plugin']"}
+    first = start_scheduler(port, refusing)
+    with Client(f"tcp://127.0.0.1:{port}", timeout=20) as client:
+        feed = follower.follow(client)
+        assert feed.state == "limited"
+        first.kill()
+        first.wait()
+        start_scheduler(port)
+        sections = follower.until(feed, lambda s: feed.state == "live")
+        assert sections.cluster.scheduler_id == feed.scheduler_id
+        assert sections.computations == ()
+        until_connected(client)
 
 
 def test_a_scheduler_too_busy_to_answer(follower, client, feed):
