@@ -46,6 +46,7 @@ def test_names_may_have_hyphens_or_underscores():
         ({"ignore": 7}, "must be a list of rules"),
         ({"ignore": ["no-such", 3]}, "there is no rule no-such"),
         ({"colour": "red"}, "dask-doctor.colour is not known"),
+        ({"deep": "yes"}, "dask-doctor.deep must be true or false, not yes"),
     ],
 )
 def test_what_is_wrong_is_told_and_the_default_holds(given, words):
