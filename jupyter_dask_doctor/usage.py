@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from . import runs
 from .snapshot import Activity, Cell, Computation, Load, Location, MemorySample, TaskGroup, Worker
@@ -91,19 +93,30 @@ def trimmed(work: Work, share: float, seconds: float) -> tuple[tuple[float, floa
 
 
 def steps(load: Sequence[Load], spans: Sequence[tuple[float, float]]) -> list[tuple[Load, float]]:
-    """The points of the load within these spans, each with the seconds up to the next one."""
+    """The points of the load within spans that do not overlap, each with the seconds up to the next one."""
     found = []
-    for one, later in itertools.pairwise(load):
-        seconds = later.time - one.time
-        if 0 < seconds <= _MAX_STEP and any(
-            start <= one.time and later.time <= stop for start, stop in spans
-        ):
-            found.append((one, seconds))
+    for start, stop in spans:
+        for one, later in itertools.pairwise(_within(load, start, stop)):
+            seconds = later.time - one.time
+            if 0 < seconds <= _MAX_STEP:
+                found.append((one, seconds))
     return found
 
 
 def samples(worker: Worker, spans: Sequence[tuple[float, float]]) -> list[MemorySample]:
-    return [s for s in worker.samples if any(start <= s.time <= stop for start, stop in spans)]
+    """Those within spans that do not overlap."""
+    return [sample for start, stop in spans for sample in _within(worker.samples, start, stop)]
+
+
+_T = TypeVar("_T", Load, MemorySample)
+
+
+def _within(points: Sequence[_T], start: float, stop: float) -> Sequence[_T]:
+    """Those of this time; they stand oldest first."""
+    if not points or start > points[-1].time or stop < points[0].time:
+        return ()
+    first = bisect.bisect_left(points, start, key=lambda point: point.time)
+    return points[first : bisect.bisect_right(points, stop, first, key=lambda point: point.time)]
 
 
 def groups_of(work: Work, groups: Iterable[TaskGroup]) -> list[TaskGroup]:

@@ -133,11 +133,15 @@ def gil_contention(
     load: tuple[Load, ...] = (),
     code: tuple[Cell, ...] = (),
 ) -> Iterator[Finding]:
+    # Most never look like that, and need not be looked at run by run
+    suspects = [w for w in workers if sum(_is_alike(s, limit) for s in w.samples) >= limit.samples]
+    if not suspects:
+        return
     cores = _cores(workers, environments, cluster, kernel)
     is_found = is_untold = False
     for work in usage.works(computations, code, load):
         taking = []
-        for worker in workers:
+        for worker in suspects:
             alike = _alike(worker, work, limit)
             if not alike or _is_free(worker, work, limit):
                 continue
@@ -185,10 +189,18 @@ def _alike(worker: Worker, work: usage.Work, limit: Thresholds) -> list[MemorySa
     busy = [
         s for s in usage.samples(worker, work.spans) if s.n_executing >= limit.threads and s.cpu is not None
     ]
-    alike = [s for s in busy if limit.cpu_from <= (s.cpu or 0.0) <= limit.cpu_to]
+    alike = [s for s in busy if _is_alike(s, limit)]
     if len(alike) < limit.samples or len(alike) < limit.samples_share * len(busy):
         return []
     return alike
+
+
+def _is_alike(sample: MemorySample, limit: Thresholds) -> bool:
+    return (
+        sample.cpu is not None
+        and sample.n_executing >= limit.threads
+        and limit.cpu_from <= sample.cpu <= limit.cpu_to
+    )
 
 
 def _is_free(worker: Worker, work: usage.Work, limit: Thresholds) -> bool:

@@ -136,7 +136,10 @@ def worker_imbalance(
     code: tuple[Cell, ...] = (),
 ) -> Iterator[Finding]:
     able = [w for w in workers if w.nthreads > 0 and w.status == "running"]
-    if len(able) < 2:
+    # Where nobody ever had a queue there is no need to look run by run
+    if len(able) < 2 or not any(
+        s.n_processing - w.nthreads >= limit.waiting for w in able for s in w.samples
+    ):
         return
     for work in usage.works(computations, code, load):
         own = usage.groups_of(work, groups)
