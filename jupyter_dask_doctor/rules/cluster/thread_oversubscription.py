@@ -25,8 +25,9 @@ that of the tasks' own threads times the width of the pool at most, for each thr
 is no more than the tasks' threads waited.
 
 ## When it stays quiet
-Wide pools that nothing uses; one worker whose pool is as wide as the machine; workers that live in the kernel's
-own process, where the CPU of others cannot be told apart; cells that ran together; too few heartbeats.
+Wide pools that nothing uses; shuffles and transfers, which use CPU beside the tasks; one worker whose pool is as
+wide as the machine; workers that live in the kernel's own process, where the CPU of others cannot be told apart;
+cells that ran together; too few heartbeats.
 
 ## Fix safety
 Needs review: workers have to be made anew, and what they hold is lost. Sums of floating point numbers may differ in
@@ -47,7 +48,7 @@ from dataclasses import dataclass
 
 from ... import creation, fixes, statements, usage, words
 from ...report import Evidence, Finding, Fix, Measure
-from ...snapshot import Cell, Cluster, Computation, Load, Location, Worker, WorkerEnvironment
+from ...snapshot import Activity, Cell, Cluster, Computation, Load, Location, Worker, WorkerEnvironment
 from ..registry import NotChecked, rule
 
 
@@ -60,6 +61,8 @@ class Thresholds:
     cpu_ratio: float = 1.8
     #: The same in CPU-seconds.
     cpu_seconds: float = 2.0
+    #: CPU-seconds of the tasks' own threads; less and it is not computing that they do.
+    own_seconds: float = 1.0
     #: Share of the tasks' time in which their threads had no core or waited.
     waiting_share: float = 0.2
     #: Heartbeats with the CPU of workers while the cell ran.
@@ -82,6 +85,8 @@ class _Crowd:
 
 
 _VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+#: What takes CPU beside the tasks, as Dask's fine performance metrics spell it.
+_AROUND = frozenset({"serialize", "deserialize", "compress", "decompress", "disk-read", "disk-write"})
 #: Beyond these a kernel's own limits would have spoken.
 _MOST_THREADS = 4096
 
@@ -134,9 +139,11 @@ def thread_oversubscription(
             continue
         own = sum(a.seconds for a in activities if a.context == "execute" and a.label == "thread-cpu")
         waited = sum(a.seconds for a in activities if a.context == "execute" and a.label == "thread-noncpu")
-        if own <= 0 or used < limit.cpu_ratio * own or used - own < limit.cpu_seconds:
+        if used < limit.cpu_ratio * own or used - own < limit.cpu_seconds:
             continue
-        if waited < limit.waiting_share * (own + waited):
+        if waited < limit.waiting_share * (own + waited) or not _is_native(
+            own, used, activities, crowd, limit
+        ):
             continue
         at_once = max(1, min(work.nthreads, sum(c.n_cpus for c in crowds)))
         of_use = min(used, own * crowd.pool)
@@ -211,6 +218,21 @@ def _cpu_seconds(work: usage.Work, workers: Sequence[Worker], limit: Thresholds)
         mean = sum(seconds * max(0.0, percent) for seconds, percent in steps) / covered / 100
         total += mean * work.seconds
     return total if workers else None
+
+
+def _is_native(
+    own: float, used: float, activities: Sequence[Activity], crowd: _Crowd, limit: Thresholds
+) -> bool:
+    """Can it be that pools used the CPU that the tasks' own threads did not?
+
+    Not when the tasks did hardly anything themselves, nor when packing, sending and storing took as long as they.
+    """
+    if own < limit.own_seconds or used > 2 * own * min(crowd.pool, crowd.n_cpus):
+        return False
+    around = sum(
+        a.seconds for a in activities if a.label in _AROUND or (a.context == "p2p" and a.label != "network")
+    )
+    return around < own
 
 
 def _finding(

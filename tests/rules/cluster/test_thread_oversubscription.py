@@ -1,5 +1,7 @@
 """Native threads that outnumber the cores."""
 
+from dataclasses import replace
+
 import pytest
 
 from jupyter_dask_doctor.rules.cluster import thread_oversubscription
@@ -117,6 +119,11 @@ def test_workers_that_were_not_asked_are_like_their_neighbours():
         {"ran": change(RAN, activity=activity(waited=2.0))},
         {"ran": change(RAN, activity=activity(cpu=0.0))},
         {"ran": change(RAN, activity=())},
+        {"ran": change(RAN, activity=activity(cpu=0.9, waited=6.0))},
+        # A shuffle: measured 0.14 s of the tasks' own, 3.6 s of the workers
+        {"percent": 40.0, "pools": (("openblas", 2),), "ran": change(RAN, activity=activity(1.5, 40.0))},
+        {"ran": change(RAN, activity=(*activity(), replace(activity()[0], label="serialize")))},
+        {"ran": change(RAN, activity=(*activity(), replace(activity()[0], context="p2p", label="disk")))},
         {"ran": change(RAN, stop=RAN.start + 1.1)},
         {"ran": change(RAN, stop=RAN.start - 5)},
         {"environments": tuple(environment(n, n_cpus=64, pools=(("openblas", 8),)) for n in range(4))},
