@@ -6,7 +6,7 @@ Travels to the scheduler by value with `scheduler_plugin`: standard library, dis
 from __future__ import annotations
 
 from collections import Counter, deque
-from itertools import islice
+from itertools import islice, takewhile
 from time import time
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +47,10 @@ class Changes:
             held.clear()
 
     def told(self, now: float) -> list[dict[str, Any]]:
-        """The changes that are sure by now."""
-        return [row for row in self.rows if row["is_expected"] or now - row["time"] > DELAY]
+        """The changes that are sure by now; one that is not keeps those after it back, for their order tells."""
+        return list(
+            takewhile(lambda row: row["is_expected"] or not 0 <= now - row["time"] <= DELAY, self.rows)
+        )
 
     def added(self, address: str) -> None:
         ws = self.scheduler.workers.get(address)

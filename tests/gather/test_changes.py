@@ -191,6 +191,19 @@ class TestWhoCameAndWent:
         assert changes.told(now + DELAY / 2) == []
         assert len(changes.told(now + 2 * DELAY)) == 1
 
+    def test_what_comes_after_waits_for_it(self, state, changes):
+        lose(state, changes, ())
+        state.add("tcp://x:2", "a")
+        changes.added("tcp://x:2")
+        now = changes.rows[0]["time"]
+        assert changes.told(now + DELAY / 2) == []
+        assert [row["kind"] for row in changes.told(now + 2 * DELAY)] == ["removed", "added"]
+
+    def test_a_clock_that_was_set_back_keeps_nothing_back_for_long(self, state, changes):
+        lose(state, changes, ())
+        now = changes.rows[0]["time"] - 3_600
+        assert len(changes.told(now)) == 1
+
     def test_a_pardon_is_for_the_named_and_the_recent(self, state, changes):
         for address in ("tcp://x:1", "tcp://x:2", "tcp://x:3"):
             lose(state, changes, (), address)
