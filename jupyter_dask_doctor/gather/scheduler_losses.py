@@ -75,13 +75,16 @@ class Losses:
             }
         )
 
-    def killed(self, msg: dict[str, Any]) -> None:
-        """A nanny ended its worker at the terminate limit."""
+    def killed(self, msg: dict[str, Any], first_seen: float | None = None) -> None:
+        """A nanny ended its worker at the terminate limit; who is at its address is there since `first_seen`."""
         address = str(msg.get("worker"))
         ws = self.scheduler.workers.get(address)
         now = time()
+        since = now - SAME_LOSS
+        if ws is not None and msg.get("pid") in (None, ws.pid):
+            since = max(since, first_seen or 0.0)  # not the one that was there before
         for loss in self.losses:
-            if loss["address"] == address and now - loss["time"] < SAME_LOSS:
+            if loss["address"] == address and loss["time"] >= since:
                 # Its end was heard of before the nanny's word of it.
                 loss.update(reason="memory", process=msg.get("rss") or loss["process"])
                 return

@@ -89,7 +89,7 @@ class DoctorPlugin(SchedulerPlugin):
                 if action == "update-graph":
                     self.graphs.heard(msg)
             elif topic == "worker-restart-memory":
-                self.losses.killed(msg)
+                self.losses.killed(msg, self.changes.first_seen.get(str(msg.get("worker"))))
             elif topic == "all":
                 if action == "remove-worker":
                     first_seen = self.changes.first_seen.get(str(msg.get("worker")))

@@ -72,6 +72,25 @@ class TestLosses:
         (loss,) = follower.until(feed, lambda s: s.losses).losses
         assert (loss.reason, loss.prefixes, loss.process) == ("memory", ("sleep",), 290 << 20)
 
+    def test_one_that_dies_again_at_the_same_address(self, follower, cluster, client):
+        """As with `dask worker --worker-port`: whoever was there before is another one."""
+        feed = follower.follow(client)
+        doctor, (ws, *_) = ours(cluster), cluster.scheduler.workers.values()
+
+        def die(pid):
+            told = {"worker": ws.address, "pid": pid, "rss": 290 << 20}
+            doctor.log_event("worker-restart-memory", {"action": "worker-restart-memory"} | told)
+            gone = {"action": "remove-worker", "worker": ws.address, "expected": False}
+            doctor.log_event("all", gone | {"processing-tasks": set()})
+
+        die(ws.pid)
+        doctor.add_worker(cluster.scheduler, ws.address)
+        die(ws.pid)
+        sections = follower.until(feed, lambda s: len(s.changes) == 3)
+        assert [loss.reason for loss in sections.losses] == ["memory", "memory"]
+        assert [change.kind for change in sections.changes] == ["removed", "added", "removed"]
+        assert doctor.n_faults == 0
+
     def test_a_worker_that_vanishes(self, follower, processes):
         with Client(processes) as client:
             feed = follower.follow(client)
