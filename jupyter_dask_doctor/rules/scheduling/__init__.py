@@ -5,7 +5,9 @@ from .failing_tasks import failing_tasks
 from .gil_contention import gil_contention
 from .idle_workers import idle_workers
 from .interrupted_workers import interrupted_workers
+from .lost_results import lost_results
 from .masked_retries import masked_retries
+from .scaling_thrash import scaling_thrash
 from .serialization_bound import serialization_bound
 from .stalled_computation import stalled_computation
 from .stragglers import stragglers
@@ -20,7 +22,9 @@ __all__ = [
     "gil_contention",
     "idle_workers",
     "interrupted_workers",
+    "lost_results",
     "masked_retries",
+    "scaling_thrash",
     "serialization_bound",
     "stalled_computation",
     "stragglers",
