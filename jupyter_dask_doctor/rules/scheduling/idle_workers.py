@@ -141,9 +141,11 @@ def idle_workers(
         idle = usage.idle_share(work)
         if idle is not None and idle < limit.idle_share:
             continue
-        points = usage.steps(load, usage.trimmed(work, 0.1, 1.0))
-        if idle is None or len(points) < limit.points:
+        points = _body(usage.steps(load, usage.trimmed(work, 0.1, 1.0)), work, own)
+        if idle is None or points is None:
             is_untold |= work.is_done
+            continue
+        if len(points) < limit.points:
             continue
         room = sum(one.nthreads * seconds for one, seconds in points)
         busy = sum(min(one.threads_busy, one.nthreads) * seconds for one, seconds in points)
@@ -163,6 +165,21 @@ def idle_workers(
         yield _finding(work, cause, idle, loss, points, cluster, limit, collections, code)
     if is_untold and not is_found:
         raise NotChecked("It is not known how many threads were busy while a computation ran.")
+
+
+def _body(
+    points: list[tuple[Load, float]], work: usage.Work, own: Sequence[TaskGroup]
+) -> list[tuple[Load, float]] | None:
+    """The points without the tail, in which nothing waits any more; None when there is none at all.
+
+    Where there never were enough tasks for all threads the tail is all there is.
+    """
+    if not points:
+        return None
+    if work.is_done and sum(g.n_tasks for g in own) < work.nthreads:
+        return points
+    waiting = [i for i, (one, _) in enumerate(points) if one.tasks_waiting > 0]
+    return points[: waiting[-1] + 1] if waiting else []
 
 
 def _cause(own: Sequence[TaskGroup], work: usage.Work, points: Sequence[tuple[Load, float]]) -> _Cause | None:

@@ -63,8 +63,10 @@ from ...snapshot import (
 from ...words import MiB
 from ..registry import rule
 
-#: A worker that came so shortly before the task began still imports libraries, for so long at most.
+#: A worker that came so shortly before the task began, which is one of its first, still imports libraries, for
+#: so long at most.
 _WARM_UP = 3.0
+_FIRST = 1.0
 _WARM_UP_LASTS = 30.0
 #: Seconds between two ticks of a worker's event loop from which it counts as slow; 0.02 when all is well.
 _SLOW_LOOP = 1.0
@@ -160,7 +162,7 @@ def stragglers(
     everything = usage.works(computations, code, load)
     for work in everything:
         own = usage.groups_of(work, groups)
-        worst = _done(work, own, facts, limit) if work.is_done else _running(own, facts, limit)
+        worst = _done(work, own, facts, limit) if work.is_done else _running(work, own, facts, limit)
         if worst is None or work.nthreads < 2 or not usage.is_alone(work, everything):
             continue
         waited, idle = _waited(work, worst, load, limit)
@@ -170,7 +172,9 @@ def stragglers(
         yield _finding(work, worst, idle, loss, facts, limit, collections, code)
 
 
-def _running(own: Sequence[TaskGroup], facts: _Facts, limit: Thresholds) -> _Straggler | None:
+def _running(
+    work: usage.Work, own: Sequence[TaskGroup], facts: _Facts, limit: Thresholds
+) -> _Straggler | None:
     """The task that has run longest of all that run now, if it is far longer than its neighbours were."""
     scheduling, load = facts.scheduling, facts.load
     if scheduling is None or not load:
@@ -178,11 +182,11 @@ def _running(own: Sequence[TaskGroup], facts: _Facts, limit: Thresholds) -> _Str
     now = load[-1]
     if now.tasks_queued or _others_ready(now.tasks_processing, scheduling.n_running, now.nthreads):
         return None
-    by_name = {g.name: g for g in own}
+    by_name, since = {g.name: g for g in own}, work.spans[0][0]
     found = []
     for task in scheduling.running:
         group = by_name.get(task.group)
-        if group is None or _is_warming_up(task, facts):
+        if group is None or _is_warming_up(task, since, facts):
             continue
         typical, n = _neighbours(group, facts, task.seconds, is_running=True)
         if n >= limit.neighbours and _is_long(task.seconds, typical, limit):
@@ -249,11 +253,13 @@ def _others_ready(n_processing: int, n_running: int, nthreads: int) -> bool:
     return n_processing - n_running > max(1, (nthreads - n_running) // 2)
 
 
-def _is_warming_up(task: RunningTask, facts: _Facts) -> bool:
+def _is_warming_up(task: RunningTask, since: float, facts: _Facts) -> bool:
+    """Is it the first on a worker that has just come? Then it imports libraries."""
     worker = next((w for w in facts.workers if w.address == task.worker), None)
     if worker is None or worker.first_seen is None or task.seconds > _WARM_UP_LASTS:
         return False
-    return facts.load[-1].time - task.seconds - worker.first_seen < _WARM_UP
+    started = facts.load[-1].time - task.seconds
+    return started < min(worker.first_seen + _WARM_UP, max(worker.first_seen, since) + _FIRST)
 
 
 def _waited(work: usage.Work, s: _Straggler, load: Sequence[Load], limit: Thresholds) -> tuple[float, float]:

@@ -24,9 +24,16 @@ RAN = computation(start=T0 + 21, stop=T0 + 41, thread_seconds=20.0, n_tasks=40, 
 CHAIN = group("close_day", n_tasks=40, compute_seconds=20.0, stop=T0 + 41)
 
 
-def loads(busy=1, nthreads=8, n=22, start=T0 + 20.5, **more):
+def loads(busy=1, nthreads=8, n=22, start=T0 + 20.5, waiting=20, **more):
     return tuple(
-        load(time=start + i, threads_busy=busy, nthreads=nthreads, tasks_processing=busy, **more)
+        load(
+            time=start + i,
+            threads_busy=busy,
+            nthreads=nthreads,
+            tasks_processing=busy,
+            tasks_waiting=waiting,
+            **more,
+        )
         for i in range(n)
     )
 
@@ -64,7 +71,7 @@ def few(**changes):
     facts = {
         "groups": (group("score", n_tasks=2, compute_seconds=40.0),),
         "computations": (change(RAN, n_tasks=4, thread_seconds=40.0, layers=(("score", 2), ("sum", 2))),),
-        "load": loads(busy=2),
+        "load": loads(busy=2, waiting=1),
         "collections": (x,),
         "code": code("x = read()", "x.map(score).sum().compute()"),
     }
@@ -128,6 +135,13 @@ def test_is_quiet_of_the_beginning_and_the_tail():
     assert not run(idle_workers, sick(load=tuple(points)))
 
 
+def test_is_quiet_while_the_last_ones_run_and_nothing_waits():
+    running = change(RAN, stop=None, is_done=False, thread_seconds=9.0)
+    tail = tuple(change(one, tasks_waiting=9 if i < 3 else 0) for i, one in enumerate(loads(n=12)))
+    assert not run(idle_workers, sick(computations=(running,), load=tail))
+    assert not run(idle_workers, sick(load=loads(waiting=0)))
+
+
 def test_is_quiet_where_ready_tasks_find_no_thread():
     """That is another trouble: pinned tasks, paused workers."""
     stuck = tuple(change(one, tasks_processing=40) for one in loads())
@@ -147,7 +161,7 @@ def test_is_quiet_of_an_earlier_run_of_the_cell():
 
 def test_not_checked_when_nothing_was_seen_meanwhile():
     with pytest.raises(NotChecked):
-        run(idle_workers, sick(load=loads()[-2:]))
+        run(idle_workers, sick(load=loads()[-1:]))
     with pytest.raises(NotChecked):
         run(idle_workers, sick(computations=(change(RAN, thread_seconds=None),)))
 

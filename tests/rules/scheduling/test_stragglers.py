@@ -96,6 +96,15 @@ def test_names_the_task_while_it_runs():
     assert fix.code == f"client.call_stack(keys=[('{name('fit')}', 40)])"
 
 
+def test_a_worker_that_has_just_come_may_be_slow_with_its_later_tasks():
+    later = change(TASK, seconds=10.5)
+    facts = live(
+        workers=(worker(first_seen=T0 + 20.5), *workers(4)[1:]),
+        scheduling=scheduling(n_running=1, running=(later,)),
+    )
+    assert run(stragglers, facts)
+
+
 def test_a_key_that_is_a_text_is_told_as_a_text():
     hostile = change(TASK, key="fit'); import os #")
     (finding,) = run(stragglers, live(scheduling=scheduling(n_running=1, running=(hostile,))))
@@ -202,6 +211,7 @@ def test_is_quiet(fact):
         {"load": tuple(change(one, tasks_queued=3) for one in loads(until=T0 + 34))},
         {"load": tuple(change(one, tasks_processing=30) for one in loads(until=T0 + 34))},
         {"workers": (worker(first_seen=T0 + 20.5), *workers(3))},  # it has just come and imports libraries
+        {"workers": (worker(first_seen=T0 + 21.9), *workers(3))},
     ],
 )
 def test_is_quiet_while_it_runs(fact):
