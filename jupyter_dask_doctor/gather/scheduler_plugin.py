@@ -1,9 +1,9 @@
 """The part of the doctor that lives on the scheduler: remembers graphs, sizes and losses, answers snapshots.
 
 It travels there by value (see `cluster`), so it needs nothing but the standard library, distributed and its
-neighbours `scheduler_…`. It hooks nothing that happens per task: a graph is noted once when it arrives,
-and each snapshot looks at a bounded number of its tasks. Faults are caught, counted, and end the plugin at
-the fifth.
+neighbours `scheduler_…`. It hooks nothing that happens per task, unless a user asks for deep mode: a graph is
+noted once when it arrives, and each snapshot looks at a bounded number of its tasks. Faults are caught,
+counted, and end the plugin at the fifth.
 """
 
 from __future__ import annotations
