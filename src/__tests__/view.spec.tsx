@@ -139,7 +139,7 @@ describe('states with nothing to show', () => {
   it('are all different', () => {
     const titles = phases.map(([phase]) => {
       const { view } = show({ phase, told: null });
-      const title = view.container.querySelector('h3')?.textContent;
+      const title = view.container.querySelector('h2')?.textContent;
       view.unmount();
       return title;
     });
@@ -335,7 +335,7 @@ describe('the sections', () => {
     ]);
     expect(folds).toEqual([
       ['Not checked1', true],
-      ['Passed2', false]
+      ['Looked for, not found2', false]
     ]);
   });
 

@@ -69,7 +69,7 @@ export function ChecksView(props: {
         checks={by('found')}
         isOpen={true}
       />
-      <Group title={trans.__('Passed')} checks={by('passed')} />
+      <Group title={trans.__('Looked for, not found')} checks={by('passed')} />
       <Group title={trans.__('Nothing to check')} checks={by('inapplicable')} />
       {props.notes.map((note, i) => (
         <p key={i} className="jp-DaskDoctorPanel-note">

@@ -195,9 +195,9 @@ export function ClusterView(props: {
           ))}
           {cluster.changes.length > 0 && (
             <>
-              <h4 className="jp-DaskDoctorPanel-subheading">
+              <h3 className="jp-DaskDoctorPanel-subheading">
                 {trans.__('Workers that came and went')}
-              </h4>
+              </h3>
               <ul className="jp-DaskDoctorPanel-list">
                 {cluster.changes.map((change, i) => (
                   <Change key={i} change={change} now={now} />
@@ -209,9 +209,9 @@ export function ClusterView(props: {
       )}
       {report !== null && (
         <>
-          <h4 className="jp-DaskDoctorPanel-subheading">
+          <h3 className="jp-DaskDoctorPanel-subheading">
             {trans.__('Checks')}
-          </h4>
+          </h3>
           <ChecksView checks={report.checks} notes={report.notes} />
         </>
       )}

@@ -131,9 +131,9 @@ function Body(props: FindingView.IProps): JSX.Element {
         <DetailView key={i} detail={detail} copy={actions.copy} />
       ))}
       {finding.fixes.length > 0 && (
-        <h4 className="jp-DaskDoctorPanel-subheading">
+        <h3 className="jp-DaskDoctorPanel-subheading">
           {trans._n('Fix', 'Fixes', finding.fixes.length)}
-        </h4>
+        </h3>
       )}
       {finding.fixes.map(fix => (
         <FixView
@@ -185,7 +185,7 @@ export function FindingView(props: FindingView.IProps): JSX.Element {
         <Loss finding={finding} />
         <CellButton at={finding.at} counts={counts} goTo={actions.goTo} />
       </div>
-      <h3 className="jp-DaskDoctorPanel-heading">
+      <h2 className="jp-DaskDoctorPanel-heading">
         <button
           type="button"
           aria-expanded={isOpen}
@@ -202,7 +202,7 @@ export function FindingView(props: FindingView.IProps): JSX.Element {
             <Prose text={finding.message} />
           </span>
         </button>
-      </h3>
+      </h2>
       <div id={id} className="jp-DaskDoctorPanel-cardBody" hidden={!isOpen}>
         {isOpen && <Body {...props} />}
       </div>

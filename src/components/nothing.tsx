@@ -194,7 +194,7 @@ export function Nothing(props: {
       <span aria-hidden="true" className="jp-DaskDoctorPanel-emblem">
         <doctorIcon.react tag={null} />
       </span>
-      <h3>{said.title}</h3>
+      <h2>{said.title}</h2>
       <p>{said.text}</p>
       {said.act && (
         <button

@@ -14,7 +14,7 @@ export function Section(props: {
   const Caret = isOpen ? caretDownIcon : caretRightIcon;
   return (
     <section className="jp-DaskDoctorPanel-section">
-      <h3 className="jp-DaskDoctorPanel-sectionTitle">
+      <h2 className="jp-DaskDoctorPanel-sectionTitle">
         <button
           type="button"
           aria-expanded={isOpen}
@@ -29,7 +29,7 @@ export function Section(props: {
             <span className="jp-DaskDoctorPanel-sectionNote">{props.note}</span>
           )}
         </button>
-      </h3>
+      </h2>
       <div id={id} className="jp-DaskDoctorPanel-sectionBody" hidden={!isOpen}>
         {isOpen && <Guard about="">{props.children()}</Guard>}
       </div>

@@ -62,6 +62,12 @@ export class Doctor {
     await this.open('demo.ipynb', readFileSync(path, 'utf-8'));
   }
 
+  /** Opens a copy of a notebook of the clinic, named by its family and its rule. */
+  async openExample(family: string, rule: string): Promise<void> {
+    const path = join(__dirname, '..', '..', 'examples', family, `${rule}.ipynb`);
+    await this.open(`${rule}.ipynb`, readFileSync(path, 'utf-8'));
+  }
+
   /** Opens a new notebook with these code cells, by id. */
   async openNew(name: string, cells: Record<string, string>): Promise<void> {
     const content = {

@@ -25,7 +25,7 @@ test('names from a cluster are text, whatever they say', async ({ doctor, page }
   const card = doctor.card('Partition 3 of wicked');
   await expect(card).toBeVisible();
   await doctor.unfold(card);
-  for (const section of ['Data', 'Memory', 'Checks']) {
+  for (const section of ['Data', 'Memory', 'Cluster']) {
     await doctor.panel.getByRole('button', { name: new RegExp(`^${section}`) }).click();
   }
   await expect(doctor.panel.getByText('wicked').first()).toBeVisible();

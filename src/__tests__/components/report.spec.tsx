@@ -107,7 +107,7 @@ describe('a finding', () => {
         finding({ id: 'other:x', message: 'Another one.', fixes: [] })
       ]
     });
-    const [first, second] = screen.getAllByRole('heading', { level: 3 });
+    const [first, second] = screen.getAllByRole('heading', { level: 2 });
     expect(first.textContent).toBe(
       'Partition 17 of orders holds 23× the median.'
     );
@@ -143,7 +143,7 @@ describe('a finding', () => {
       { findings: [finding()] },
       { state: { ignored: [finding().id] } }
     );
-    expect(screen.queryByRole('heading', { level: 3 })).toBeNull();
+    expect(screen.queryByRole('heading', { level: 2 })).toBeNull();
     expect(screen.getByText('Nothing wrong: 2 checks ran')).toBeTruthy();
     fireEvent.click(screen.getByText('1 ignored finding'));
     fireEvent.click(screen.getByText('Show again'));
