@@ -1,5 +1,6 @@
 """Who runs what, when, and what keeps the threads from working."""
 
+from .busy_scheduler import busy_scheduler
 from .disk_bound import disk_bound
 from .failing_tasks import failing_tasks
 from .gil_contention import gil_contention
@@ -17,6 +18,7 @@ from .unrunnable_tasks import unrunnable_tasks
 from .worker_imbalance import worker_imbalance
 
 __all__ = [
+    "busy_scheduler",
     "disk_bound",
     "failing_tasks",
     "gil_contention",

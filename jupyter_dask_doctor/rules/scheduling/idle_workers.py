@@ -104,6 +104,7 @@ def _measure(
     thresholds=Thresholds(),
     about=("computations",),
     yields_to={
+        "busy-scheduler": "cell",
         "stragglers": "cell",
         "worker-imbalance": "cell",
         "partition-skew": "cell",
