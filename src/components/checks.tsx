@@ -24,7 +24,10 @@ function Group(props: {
     >
       <ul className="jp-DaskDoctorPanel-list">
         {props.checks.map(check => (
-          <li key={check.rule} className="jp-DaskDoctorPanel-check">
+          <li
+            key={check.rule}
+            className={`jp-DaskDoctorPanel-check ${check.outcome === 'error' ? 'jp-mod-bad' : ''}`}
+          >
             {check.outcome === 'passed' && <Picture icon={goodIcon} />}
             {check.outcome === 'error' && (
               <Picture icon={severityIcons.warning} />

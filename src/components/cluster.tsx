@@ -151,7 +151,7 @@ function Change(props: { change: ChangeInfo; now: number }): JSX.Element {
         ? trans.__('went')
         : trans.__('was lost');
   return (
-    <li className="jp-DaskDoctorPanel-check">
+    <li className={`jp-DaskDoctorPanel-check ${isBad ? 'jp-mod-bad' : ''}`}>
       <Picture icon={isBad ? severityIcons.warning : goodIcon} />
       <span>
         <code>{cut(change.name, MAX_NAME)}</code> {words}

@@ -90,10 +90,10 @@ export function SignsView({ vitals }: { vitals: Vitals }): JSX.Element | null {
     <Fold
       title={trans.__('Vital signs')}
       note={
-        <>
+        <span className={out > 0 ? 'jp-mod-out' : ''}>
           <Picture icon={out > 0 ? severityIcons.warning : goodIcon} />
           {out > 0 ? trans.__('%1 out of range', out) : trans.__('in range')}
-        </>
+        </span>
       }
     >
       <dl className="jp-DaskDoctorPanel-facts">
