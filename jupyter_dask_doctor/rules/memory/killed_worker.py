@@ -86,6 +86,7 @@ def _measure(
     thresholds=Thresholds(),
     about=("losses", "failures"),
     has_stake=False,
+    yields_to={"oversized-result": "cell"},
     measure=_measure,
 )
 def killed_worker(
