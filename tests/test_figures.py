@@ -201,3 +201,10 @@ def test_nothing_is_taken_for_tex(text):
 def test_what_does_not_fit_together_is_refused(chart, told):
     with pytest.raises(ValueError, match=told):
         figures.figure(chart)
+
+
+def test_times_leave_each_other_room() -> None:
+    lines = Chart(
+        kind="lines", title="t", unit="bytes", series=(Series(name="a", values=(1.0, 2.0)),), x=(0.0, 60.0)
+    )
+    assert figures.figure(lines).xaxis[0].major_label_policy.min_distance >= 5
