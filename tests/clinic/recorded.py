@@ -46,7 +46,11 @@ def path(name: str) -> Path:
 
 def write(name: str, text: str) -> None:
     """Without the paths of the machine it was made on."""
-    for here, there in ((sys.prefix, "/opt/python"), (str(HERE.parents[2]), "/project")):
+    for here, there in (
+        (sys.prefix, "/python"),
+        (sys.base_prefix, "/python"),
+        (str(HERE.parents[2]), "/project"),
+    ):
         text = text.replace(json.dumps(here)[1:-1], there)
     path(name).parent.mkdir(parents=True, exist_ok=True)
     path(name).write_bytes(gzip.compress(text.encode(), mtime=0))

@@ -259,7 +259,7 @@ class TestWhenToAsk:
             'File "/opt/distributed/worker.py", line 1, in run',
             'File "/lib/threading.py", line 9, in run',
         ]
-        own = [f'File "/home/me/nb.py", line {i}, in f' for i in range(30)]
+        own = [f'File "/somewhere/nb.py", line {i}, in f' for i in range(30)]
 
         async def stacks(tasks):
             return [["x", "tcp://a:1", way + own], ["y", "tcp://a:1", way]]

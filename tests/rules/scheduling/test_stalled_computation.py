@@ -25,17 +25,17 @@ from tests.healthy import (
 )
 
 NESTED = (
-    'File "/home/me/nb.py", line 9, in outer return get_client().submit(inner, x).result()',
+    'File "/somewhere/nb.py", line 9, in outer return get_client().submit(inner, x).result()',
     'File "/opt/site-packages/distributed/client.py", line 410, in result return self.client.sync(self._result)',
     'File "/opt/site-packages/distributed/utils.py", line 439, in sync wait(10)',
     'File "/usr/lib/python3.11/threading.py", line 327, in wait gotit = waiter.acquire(True, timeout)',
 )
 LOCK = (
-    'File "/home/me/nb.py", line 4, in update with Lock("table"):',
+    'File "/somewhere/nb.py", line 4, in update with Lock("table"):',
     'File "C:\\site-packages\\distributed\\lock.py", line 140, in acquire return self.client.sync(self._acquire)',
     'File "/usr/lib/python3.11/threading.py", line 327, in wait gotit = waiter.acquire(True, timeout)',
 )
-PLAIN_LOCK = ('File "/home/me/nb.py", line 4, in update with table_lock:',)
+PLAIN_LOCK = ('File "/somewhere/nb.py", line 4, in update with table_lock:',)
 READS = ('File "/usr/lib/python3.11/ssl.py", line 1166, in read return self._sslobj.read(len, buffer)',)
 
 BUSY = workers(2, nthreads=1, n_executing=1, n_processing=4, cpu=3.0)
