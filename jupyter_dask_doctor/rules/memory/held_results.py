@@ -102,7 +102,9 @@ def held_results(
     memory = cluster.memory_limit
     if memory is None and cluster.is_in_process and kernel is not None:
         memory = kernel.memory_total
-    if not memory or memory <= 0:
+    # A worker that is restarted just now will be back
+    memory = max([memory or 0, *(p.memory_limit for p in load if p.memory_limit)])
+    if memory <= 0:
         return
     held: dict[str, Collection] = {}
     for c in collections:

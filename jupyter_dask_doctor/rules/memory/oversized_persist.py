@@ -24,7 +24,8 @@ twentieth of them are. A warning above 0.6, where workers begin to write to disk
 ## When it stays quiet
 Sizes that are not known, or under 256 MiB and a tenth of the memory; `persist()` of anything made from the
 collection, as in `x[:100].persist()`; variables that are bound anew before the call; calls in functions and
-conditions; workers without a limit on other machines; clusters that grow by themselves.
+conditions; workers without a limit on other machines; clusters that grow by themselves, or whose workers
+are still coming.
 
 ## Fix safety
 Needs review: without `persist()` each computation makes the data again.
@@ -60,6 +61,8 @@ class Thresholds:
     full_share: float = 1.0
     #: Share of the partitions that must be there before the others are reckoned from them.
     seen_share: float = 0.05
+    #: Seconds since the last worker came before a cluster on other machines counts as complete.
+    settled_seconds: float = 60.0
 
 
 def _measure(
@@ -79,6 +82,7 @@ def _measure(
     severity="critical",
     thresholds=Thresholds(),
     about=("collections",),
+    yields_to={"held-results": "subject"},
     measure=_measure,
 )
 def oversized_persist(
@@ -89,14 +93,14 @@ def oversized_persist(
     kernel: Kernel | None = None,
     load: tuple[Load, ...] = (),
 ) -> Iterator[Finding]:
-    memory = cluster.memory_limit
-    if memory is None and cluster.is_in_process and kernel is not None:
-        memory = kernel.memory_total
-    if not memory or memory <= 0 or cluster.is_adaptive:
+    memory = _memory(cluster, kernel, load)
+    if memory is None or cluster.is_adaptive:
         return
     kept = _kept(collections)
     told: set[str] = set()
     lazy = [c for c in collections if not c.is_persisted and c.nbytes is not None]
+    if not cluster.is_in_process and _is_growing(load, limit):
+        lazy = []  # others may be on their way
     for plan in planned.planned(code, lazy, "persist"):
         told.update(c.name for c in plan.collections)
         held = _sum(kept, limit)
@@ -107,6 +111,20 @@ def oversized_persist(
         if c.name not in told and (c is largest or _sum([c], limit) > limit.memory_share * memory):
             held = _sum([o for o in kept if o is not c], limit)
             yield from _judged((c,), held, memory, None, c.at, load, limit)
+
+
+def _memory(cluster: Cluster, kernel: Kernel | None, load: Sequence[Load]) -> int | None:
+    """Of all workers together: a worker that is restarted just now will be back."""
+    if cluster.memory_limit is None:
+        total = kernel.memory_total if cluster.is_in_process and kernel is not None else None
+        return total if total is not None and total > 0 else None
+    return max([cluster.memory_limit, *(p.memory_limit for p in load if p.memory_limit)]) or None
+
+
+def _is_growing(load: Sequence[Load], limit: Thresholds) -> bool:
+    """Did workers come in the last minute? Of a cluster on other machines they come one after the other."""
+    recent = [p.n_workers for p in load if load[-1].time - p.time <= limit.settled_seconds]
+    return bool(recent) and min(recent) < recent[-1]
 
 
 def _kept(collections: Sequence[Collection]) -> list[Collection]:

@@ -112,8 +112,8 @@ def reads(i):
         facts(raw(is_persisted=False)),
         facts(raw(nbytes=-6 * GiB)),
         facts(change(raw(), nbytes=None)),
-        facts(cluster=cluster(memory_limit=None, is_in_process=False)),
-        facts(cluster=cluster(memory_limit=0)),
+        facts(cluster=cluster(memory_limit=0), load=()),
+        facts(cluster=cluster(memory_limit=None, is_in_process=False), load=()),
         facts(code=(), groups=(), computations=(ran(3), ran(4), ran(5))),  # nobody knows where it comes from
     ],
 )
@@ -166,3 +166,7 @@ def test_measures_what_is_kept():
     assert measured.value == 6 * GiB
     (measured,) = held_results.measuring("raw", at("c1"), collections=())
     assert measured.value == 0
+
+
+def test_a_worker_that_is_restarted_counts_on():
+    assert not run(held_results, facts(raw(4 * GiB), cluster=cluster(memory_limit=8 * GiB)))

@@ -5,6 +5,7 @@ import pytest
 from jupyter_dask_doctor.rules.memory import oversized_persist
 from jupyter_dask_doctor.snapshot import Size
 from tests.healthy import (
+    T0,
     GiB,
     MiB,
     apply,
@@ -108,8 +109,8 @@ def test_the_same_partitions_under_two_names_count_once():
         facts(cluster=cluster(is_adaptive=True)),
         facts(cluster=cluster(memory_limit=None, is_in_process=False)),
         facts(cluster=cluster(memory_limit=None), kernel=kernel(memory_total=None)),
-        facts(cluster=cluster(memory_limit=0)),
-        facts(cluster=cluster(memory_limit=-1)),
+        facts(cluster=cluster(memory_limit=0), load=()),
+        facts(cluster=cluster(memory_limit=-1), load=()),
         facts(array(-12 * GiB)),
         facts(
             collection(name="x", kind="futures", sizes=None, nbytes=Size(nbytes=20 * GiB, known="measured"))
@@ -155,3 +156,21 @@ def test_measures_what_is_kept():
     kept = array(12 * GiB, is_persisted=True, group="g")
     (measured,) = oversized_persist.measuring("x", at("c2"), collections=(kept, array(name="y")))
     assert measured.value == 12 * GiB
+
+
+def test_a_worker_that_is_restarted_counts_on():
+    before, now = load(memory_limit=16 * GiB), load(memory_limit=8 * GiB)
+    given = facts(array(8 * GiB), cluster=cluster(memory_limit=8 * GiB), load=(before, now))
+    assert not run(oversized_persist, given)
+
+
+def test_is_quiet_while_workers_of_other_machines_are_still_coming():
+    remote = cluster(is_in_process=False, kind="SLURMCluster")
+    coming = (load(time=T0, n_workers=1), load(time=T0 + 50, n_workers=4))
+    assert not run(oversized_persist, facts(cluster=remote, load=coming))
+    there = (*coming, load(time=T0 + 111, n_workers=4))
+    assert run(oversized_persist, facts(cluster=remote, load=there))
+    assert run(oversized_persist, facts(load=coming))
+    # What is kept already is kept, whoever comes
+    kept = array(12 * GiB, is_persisted=True, group="g")
+    assert run(oversized_persist, facts(kept, cluster=remote, load=coming))
