@@ -7,6 +7,7 @@ from .memory_thresholds import memory_thresholds
 from .no_memory_limit import no_memory_limit
 from .oversized_persist import oversized_persist
 from .oversized_result import oversized_result
+from .root_overproduction import root_overproduction
 from .scheduler_memory_growth import scheduler_memory_growth
 from .spill_disk_full import spill_disk_full
 from .spilling import spilling
@@ -22,6 +23,7 @@ __all__ = [
     "no_memory_limit",
     "oversized_persist",
     "oversized_result",
+    "root_overproduction",
     "scheduler_memory_growth",
     "spill_disk_full",
     "spilling",

@@ -117,6 +117,8 @@ def _measure(
         "killed-worker": "cell",
         "partition-skew": "cell",
         "oversized-partitions": "cell",
+        "oversized-persist": "cell",
+        "root-overproduction": "cell",
         "worker-memory-pressure": "cell",
     },
     measure=_measure,

@@ -110,7 +110,9 @@ def _measure(
         "killed-worker": "cell",
         "partition-skew": "cell",
         "oversized-partitions": "cell",
+        "oversized-persist": "cell",
         "wrong-sizeof": "cell",
+        "root-overproduction": "cell",
     },
     measure=_measure,
 )
