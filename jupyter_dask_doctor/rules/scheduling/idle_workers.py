@@ -105,6 +105,8 @@ def _measure(
     about=("computations",),
     yields_to={
         "busy-scheduler": "cell",
+        "lost-results": "cell",
+        "scaling-thrash": "cell",
         "stragglers": "cell",
         "worker-imbalance": "cell",
         "partition-skew": "cell",

@@ -121,7 +121,12 @@ def _measure(
     severity="warning",
     thresholds=Thresholds(),
     about=("workers",),
-    yields_to={"partition-skew": "cell", "killed-worker": "cell", "worker-memory-pressure": "cell"},
+    yields_to={
+        "spilling": "cell",
+        "partition-skew": "cell",
+        "killed-worker": "cell",
+        "worker-memory-pressure": "cell",
+    },
     measure=_measure,
 )
 def worker_imbalance(
