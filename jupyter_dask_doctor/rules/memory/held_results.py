@@ -49,6 +49,7 @@ from ...words import MiB
 from ..registry import rule
 
 _OUTPUT = re.compile(r"Out\[\d+\]|_+\d*")
+_NUMBERED = re.compile(r"Out\[(\d+)\]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,23 +236,24 @@ def _finding(
 
 def _fixes(unused: Sequence[_Unused], total: int, code: Sequence[Cell]) -> tuple[Fix, ...]:
     variables: dict[str, None] = {}
-    is_shown = False
+    shown: dict[str, None] = {}
     for u in unused:
         for name in (u.collection.name, *u.collection.held_by):
-            if _OUTPUT.fullmatch(name):
-                is_shown = True
-            elif fixes.is_name(name):
+            if output := _NUMBERED.fullmatch(name):
+                shown[f"_{output[1]}"] = None
+            elif fixes.is_name(name) and not _OUTPUT.fullmatch(name):
                 variables[name] = None
-    lines = [f"del {', '.join(variables)}"] if variables else []
-    if is_shown:
-        lines.append("%reset -f out")
-    if not lines:
+    if shown:
+        # Also out of `_`, `__` and the last result; says so and goes on when a name is gone already
+        text = "\n".join(f"%xdel {name}" for name in (*variables, *shown))
+    else:
+        text = f"del {', '.join(variables)}" if variables else ""
+    if not text:
         return ()
-    told = ", ".join(words.code(name) for name in variables) or "the outputs"
+    told = ", ".join(words.code(name) for name in variables) or words.code(unused[0].collection.name)
     title = f"Let go of {told}"
-    also = "; all outputs that IPython remembers are forgotten" if is_shown else ""
+    also = f"; {words.count(len(shown), 'output')} forgotten" if shown and variables else ""
     expect = f"{words.nbytes(total)} free on the workers{also}"
-    text = "\n".join(lines)
     # After the last cell that needs it: below the one that ran last of those that name it
     names = {*variables}
     naming = [cell for cell in code if cell.started is not None and names & source.names(cell.source)]

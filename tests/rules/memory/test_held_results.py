@@ -1,5 +1,7 @@
 """Results that nothing uses any more."""
 
+import gc
+
 import pytest
 
 from jupyter_dask_doctor.rules.memory import held_results
@@ -132,7 +134,7 @@ def test_outputs_keep_results_too():
     (finding,) = run(held_results, facts(shown, code=cells))
     assert finding.subject == "Out[2]"
     (fix,) = finding.fixes
-    assert apply(fix, cells)[2] == "%reset -f out"
+    assert apply(fix, cells)[2] == "%xdel _2"
     using = (*cells[:4], change(cells[4], source="Out[2].sum().compute()"))
     assert not run(held_results, facts(shown, code=using))
     assert not run(held_results, facts(shown, code=(*cells[:4], change(cells[4], source="_2.sum()"))))
@@ -141,7 +143,7 @@ def test_outputs_keep_results_too():
 def test_what_else_keeps_it_is_named_and_let_go():
     (finding,) = run(held_results, facts(raw(held_by=("view", "Out[1]", "_"))))
     assert finding.evidence[-1].value == "`view`, `Out[1]`, `_`"
-    assert finding.fixes[0].code == "del raw, view\n%reset -f out"
+    assert finding.fixes[0].code == "%xdel raw\n%xdel view\n%xdel _1"
     assert finding.fixes[0].applicability == "unsafe"
 
 
@@ -170,3 +172,23 @@ def test_measures_what_is_kept():
 
 def test_a_worker_that_is_restarted_counts_on():
     assert not run(held_results, facts(raw(4 * GiB), cluster=cluster(memory_limit=8 * GiB)))
+
+
+def test_the_fix_lets_go_of_everything_in_a_real_shell():
+    """`del x` alone leaves `Out[n]`, `_` and the like."""
+    interactiveshell = pytest.importorskip("IPython.core.interactiveshell")
+    shell = interactiveshell.InteractiveShell()
+    try:
+        for source in (
+            "import weakref\nclass Held: pass\nraw = Held()\nalive = weakref.ref(raw)",
+            "raw",
+            "None",
+            "3",
+        ):
+            shell.run_cell(source, store_history=True)
+        (finding,) = run(held_results, facts(raw(held_by=("Out[2]", "__"))))
+        shell.run_cell(finding.fixes[0].code, store_history=True)
+        gc.collect()
+        assert shell.user_ns["alive"]() is None
+    finally:
+        shell.history_manager.end_session()
