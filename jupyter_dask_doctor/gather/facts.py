@@ -56,5 +56,6 @@ def _versions(row: Sequence[Any]) -> Versions:
 def _own() -> Versions:
     from distributed.versions import get_versions
 
-    own: Any = get_versions()
+    # The way to the dashboard: only beside the notebook does it tell anything
+    own: Any = get_versions(packages=["jupyter-server-proxy"])
     return _versions(("client", "", 1, packages(own)))

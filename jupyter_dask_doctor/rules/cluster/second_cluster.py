@@ -163,8 +163,8 @@ def _fix(same: Sequence[OwnCluster], at: Location | None, code: tuple[Cell, ...]
         text = (
             "import gc\n\nfrom distributed.deploy.cluster import Cluster\n\n"
             "# no variable holds it any more\n"
-            f"for old in [x for x in gc.get_objects() if issubclass(type(x), Cluster) and x.name in ({names},)]:\n"
-            "    old.close()"
+            f"for _left in [x for x in gc.get_objects() if issubclass(type(x), Cluster) and x.name in ({names},)]:\n"
+            "    _left.close()"
         )
     cell = runs.cell_at(code, at)
     if cell is None:

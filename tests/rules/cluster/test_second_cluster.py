@@ -37,7 +37,7 @@ def test_fix_finds_the_object_that_no_variable_holds():
     assert fix.applicability == "unsafe"
     inserted = apply(fix, facts.code)[1]
     assert "x.name in ('d4e5f6',)" in inserted
-    assert "old.close()" in inserted
+    assert "_left.close()" in inserted
 
 
 def test_fix_closes_it_by_its_variable():
