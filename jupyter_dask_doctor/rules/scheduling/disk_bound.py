@@ -23,7 +23,8 @@ and nothing was spilled or shuffled to the disk. The loss is the time without CP
 upper bound.
 
 ## When it stays quiet
-When any of these signs is missing, or when several cells had the cluster work at once. Storage behind a
+When any of these signs is missing, when several cells had the cluster work at once, or when the task is a function of
+the notebook in which nothing speaks of files: then somebody else keeps the disk busy. Storage behind a
 network is not seen as a disk: such waiting is not told. When workers spill, the memory rules speak.
 
 ## Fix safety
@@ -50,6 +51,11 @@ from ..registry import NotChecked, rule
 
 #: Of the time without CPU: more than this spent on spilled data is another rule's matter.
 _SPILL_SHARE = 0.2
+#: Parts of names in functions that read or write files.
+_OF_FILES = (
+    "open", "read", "load", "write", "save", "dump", "store", "file", "path", "map", "parquet", "csv", "zarr",
+    "json", "sql", "connect", "fetch", "get", "put", "copy", "disk", "io", "sync",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +130,8 @@ def disk_bound(
         if waited is None:
             continue
         prefix, wait, whole = waited
+        if _only_computes(prefix, code):
+            continue
         rate = _rate(workers, work, limit)
         if rate is None or not _has_time(workers, work, limit):
             continue
@@ -156,6 +164,30 @@ def _waited(told: tuple[Activity, ...], limit: Thresholds) -> tuple[str, float, 
             found.append((prefix, float(wait), float(wait + cpu)))
     worst = max(found, key=lambda row: row[1], default=None)
     return None if worst is None or spilled > _SPILL_SHARE * worst[1] else worst
+
+
+def _only_computes(prefix: str, code: Sequence[Cell]) -> bool:
+    """Is it a function of the notebook in which nothing speaks of files?
+
+    Then it was without a core, and the disk was busy for somebody else.
+    """
+    found = [
+        node
+        for cell in code
+        for node in ast.walk(source.parse(cell.source) or ast.Module(body=[], type_ignores=[]))
+        if isinstance(node, ast.FunctionDef) and node.name.replace("_", "-") == prefix.replace("_", "-")
+    ]
+    said = [
+        part.lower()
+        for function in found
+        for node in ast.walk(function)
+        for part in (
+            node.id if isinstance(node, ast.Name) else "",
+            node.attr if isinstance(node, ast.Attribute) else "",
+            node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else "",
+        )
+    ]
+    return bool(found) and not any(word in part for part in said for word in _OF_FILES)
 
 
 def _rate(workers: Sequence[Worker], work: usage.Work, limit: Thresholds) -> float | None:

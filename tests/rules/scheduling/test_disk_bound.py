@@ -147,3 +147,14 @@ def test_measures_the_time():
     facts = sick()
     (measured,) = disk_bound.measuring("load", RAN.at, computations=facts.computations)
     assert (measured.label, measured.value) == ("time of its tasks", 12.0)
+
+
+PRIMES = "def load(n):\n    return sum(all(k % d for d in range(2, k)) for k in range(n))"
+
+
+def test_is_quiet_of_a_function_in_which_nothing_speaks_of_files():
+    """Measured: primes were counted while somebody else's work kept cores and disk busy."""
+    assert not run(disk_bound, sick(code=code(PRIMES, "client.map(load, range(9))")))
+    reads = PRIMES.replace("return", "open(str(n)).readlines(); return")
+    assert run(disk_bound, sick(code=code(reads, "client.map(load, range(9))")))
+    assert run(disk_bound, sick(code=code(PRIMES.replace("load", "other"), "df.compute()")))
