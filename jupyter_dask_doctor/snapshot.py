@@ -343,6 +343,7 @@ class Computation:
 class Collection:
     """A Dask collection that a variable of the notebook holds. Nothing was computed to know this."""
 
+    #: The variable, or "Out[7]" for one that takes memory and that nothing but a shown output holds.
     name: str
     kind: CollectionKind
     #: None when asking would start a job.

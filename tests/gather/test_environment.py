@@ -262,3 +262,25 @@ def test_a_fact_that_cannot_be_had_hides_no_other(monkeypatch, tmp_path, look):
 def test_the_file_system_of_a_directory():
     assert worker_environment.file_system("/proc/self") == "proc"
     assert worker_environment.disk("/no/such/directory") == worker_environment.disk("/")
+
+
+@pytest.mark.parametrize(
+    ("known", "devices", "expected"),
+    [
+        (["0000:01:00.0", "0000:02:00.0"], ["nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "null"], 2),
+        # In a container that may open one of them.
+        (["0000:01:00.0", "0000:02:00.0"], ["nvidia1", "nvidiactl"], 1),
+        (None, [], 0),
+    ],
+)
+def test_gpus_that_could_be_used(monkeypatch, known, devices, expected):
+    def listdir(path):
+        if path == "/dev":
+            return devices
+        if known is None:
+            raise FileNotFoundError(path)
+        return known
+
+    monkeypatch.setattr(worker_environment.os, "listdir", listdir)
+    monkeypatch.delitem(sys.modules, "pynvml", raising=False)
+    assert worker_environment.n_gpus() == expected

@@ -15,9 +15,7 @@ def test_how_cells_ended(kernel):
     kernel.run("1 / 0", cell_id="bad")
     kernel.run("x = = 1", cell_id="typo")
     kernel.run(
-        "class Strange(BaseException):\n"
-        "    __name__ = property(lambda self: 1 / 0)\n"
-        "raise Strange",
+        "class Strange(BaseException):\n    __name__ = property(lambda self: 1 / 0)\nraise Strange",
         cell_id="strange",
     )
     ran = kernel.begin("import time\ntime.sleep(60)", cell_id="stopped")
