@@ -19,7 +19,7 @@ from tests.healthy import (
 )
 
 OURS = cluster(cluster_variable="cluster")
-SETS = 'dask.config.set({{"distributed.worker.memory.{}": {}}})'
+SETS = 'dask.config.set({{"distributed.worker.memory.target": {}, "distributed.worker.memory.spill": {}}})'
 
 
 def marks(target=0.6, spill=0.7, pause=0.8, terminate=0.95, **changes):
@@ -32,12 +32,12 @@ def marks(target=0.6, spill=0.7, pause=0.8, terminate=0.95, **changes):
 
 
 def facts(environments, **changes):
-    cells = code(SETS.format("spill", 0.9), "cluster = LocalCluster()")
+    cells = code(SETS.format(0.9, 0.9), "cluster = LocalCluster()")
     return snapshot(**{"environments": environments, "cluster": OURS, "code": cells} | changes)
 
 
 def test_a_worker_that_pauses_before_it_spills():
-    (finding,) = run(memory_thresholds, facts(marks(spill=0.9)))
+    (finding,) = run(memory_thresholds, facts(marks(target=0.9, spill=0.9)))
     assert finding.id == "memory-thresholds:pause"
     assert finding.severity == "warning"
     assert finding.message == (
@@ -49,7 +49,7 @@ def test_a_worker_that_pauses_before_it_spills():
 
 def test_is_critical_when_it_has_happened():
     stuck = worker(status="paused", samples=samples(0.5, *[0.82] * 11, start=T0))
-    (finding,) = run(memory_thresholds, facts(marks(spill=0.9), workers=(stuck, *workers(4)[1:])))
+    (finding,) = run(memory_thresholds, facts(marks(target=0.9, spill=0.9), workers=(stuck, *workers(4)[1:])))
     assert finding.severity == "critical"
     assert finding.message.endswith("one has been paused for 10 s.")
 
@@ -63,7 +63,7 @@ def test_is_critical_when_it_has_happened():
     ],
 )
 def test_is_quiet_of_hanging_before_it_hangs(stuck):
-    (finding,) = run(memory_thresholds, facts(marks(spill=0.9), workers=(stuck, *workers(4)[1:])))
+    (finding,) = run(memory_thresholds, facts(marks(target=0.9, spill=0.9), workers=(stuck, *workers(4)[1:])))
     assert finding.severity == "warning"
 
 
@@ -96,7 +96,7 @@ def test_is_quiet_of_hanging_before_it_hangs(stuck):
             "they are restarted at 75 % of their memory, before they pause at 80 %",
         ),
         (
-            {"target": 0.8, "spill": 0.85, "pause": 0.85},
+            {"target": None, "spill": 0.85, "pause": 0.85},
             "pause",
             "they pause at 85 % of their memory, before they begin to spill at 85 %",
         ),
@@ -121,6 +121,11 @@ def test_what_is_out_of_order(changed, mark, said):
         ),
         ({"pause": 0.92}, "terminate", "they pause at 92 % of their memory and are restarted at 95 %"),
         ({"spill": 0.78}, "pause", "they spill at 78 % of their memory and pause at 80 %"),
+        (
+            {"spill": 0.9},
+            "pause",
+            "they pause at 80 % of their memory, before they spill for anything but results at 90 %",
+        ),
     ],
 )
 def test_off_or_close_is_worth_knowing_until_memory_is_short(changed, mark, said):
@@ -155,22 +160,22 @@ def test_is_quiet_of_sound_marks(environments):
 
 
 def test_is_quiet_where_no_mark_applies():
-    assert not run(memory_thresholds, facts(marks(spill=0.9), workers=workers(memory_limit=None)))
-    assert not run(memory_thresholds, facts(marks(spill=0.9), workers=()))  # those are gone
+    assert not run(memory_thresholds, facts(marks(target=0.9, spill=0.9), workers=workers(memory_limit=None)))
+    assert not run(memory_thresholds, facts(marks(target=0.9, spill=0.9), workers=()))  # those are gone
     assert not run(memory_thresholds, facts(()))
 
 
 def test_workers_that_differ_are_told_of_apart():
-    two = (*marks(spill=0.9)[:2], *marks(terminate=None)[2:])
+    two = (*marks(target=0.9, spill=0.9)[:2], *marks(terminate=None)[2:])
     found = run(memory_thresholds, facts(two))
     assert {f.subject: f.severity for f in found} == {"pause": "warning", "terminate": "info"}
 
 
 def test_fix_changes_the_value_where_it_is_set():
-    given = facts(marks(spill=0.9))
+    given = facts(marks(target=0.9, spill=0.9))
     (finding,) = run(memory_thresholds, given)
-    assert apply(finding.fixes[0], given.code)[0] == SETS.format("spill", 0.7)
-    assert finding.fixes[0].expect.startswith("spill 0.7.")
+    assert apply(finding.fixes[0], given.code)[0] == SETS.format(0.6, 0.7)
+    assert finding.fixes[0].expect.startswith("target 0.6, spill 0.7.")
 
 
 def test_fix_sets_them_ahead_of_the_cluster():
@@ -180,13 +185,13 @@ def test_fix_sets_them_ahead_of_the_cluster():
     assert text.endswith("})\ncluster = LocalCluster()")
     assert '"distributed.worker.memory.pause": 0.8,' in text
     assert "terminate" not in text
-    (finding,) = run(memory_thresholds, facts(marks(spill=0.9), code=()))
+    (finding,) = run(memory_thresholds, facts(marks(target=0.9, spill=0.9), code=()))
     assert finding.fixes[0].applicability == "display-only"
     assert finding.at is None
 
 
 def test_measures_the_workers_that_have_such_marks():
-    given = facts(marks(spill=0.9))
+    given = facts(marks(target=0.9, spill=0.9))
     (measured,) = memory_thresholds.measuring(
         "pause", None, environments=given.environments, workers=given.workers
     )
