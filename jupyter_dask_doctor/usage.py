@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -122,6 +122,18 @@ def _within(points: Sequence[_T], start: float, stop: float) -> Sequence[_T]:
 def groups_of(work: Work, groups: Iterable[TaskGroup]) -> list[TaskGroup]:
     ids = {c.id for c in work.computations}
     return [g for g in groups if g.computation_id in ids]
+
+
+def by_computation(groups: Iterable[TaskGroup]) -> dict[str, list[TaskGroup]]:
+    """All groups, sorted once for rules that look at each work: `own_groups`."""
+    found: dict[str, list[TaskGroup]] = {}
+    for g in groups:
+        found.setdefault(g.computation_id, []).append(g)
+    return found
+
+
+def own_groups(work: Work, grouped: Mapping[str, list[TaskGroup]]) -> list[TaskGroup]:
+    return [g for c in work.computations for g in grouped.get(c.id, ())]
 
 
 def heaviest(groups: Iterable[TaskGroup], work: Work) -> str:

@@ -139,7 +139,10 @@ def gil_contention(
         return
     cores = _cores(workers, environments, cluster, kernel)
     is_found = is_untold = False
+    grouped = usage.by_computation(groups)
     for work in usage.works(computations, code, load):
+        if work.seconds < limit.loss_seconds:
+            continue
         taking = []
         for worker in suspects:
             alike = _alike(worker, work, limit)
@@ -158,7 +161,7 @@ def gil_contention(
         if loss < limit.loss_seconds or loss < limit.stake * work.seconds:
             continue
         is_found = True
-        yield _finding(work, usage.groups_of(work, groups), taking, loss, workers, cluster, limit, code)
+        yield _finding(work, usage.own_groups(work, grouped), taking, loss, workers, cluster, limit, code)
     if is_untold and not is_found:
         raise NotChecked("It is not known how many cores the workers' machines have.")
 

@@ -134,13 +134,14 @@ def idle_workers(
     if cluster.is_adaptive:
         return  # it gives back what it does not need
     everything = usage.works(computations, code, load)
+    grouped = usage.by_computation(groups)
     is_untold = is_found = False
     for work in everything:
         if work.seconds < limit.least_seconds or work.n_tasks < limit.tasks or work.nthreads < 2:
             continue
         if not usage.is_alone(work, everything):
             continue
-        own = usage.groups_of(work, groups)
+        own = usage.own_groups(work, grouped)
         idle = usage.idle_share(work)
         if idle is not None and idle < limit.idle_share:
             continue

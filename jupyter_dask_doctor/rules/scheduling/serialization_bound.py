@@ -103,6 +103,7 @@ def serialization_bound(
     code: tuple[Cell, ...] = (),
 ) -> Iterator[Finding]:
     everything = usage.works(computations, code, load)
+    grouped = usage.by_computation(groups)
     is_found = is_untold = False
     for work in everything:
         if not work.is_done or work.n_tasks < limit.tasks or not usage.is_alone(work, everything):
@@ -122,7 +123,7 @@ def serialization_bound(
             continue
         is_found = True
         yield _finding(
-            work, usage.groups_of(work, groups), told, packing, share, loss, limit, collections, code
+            work, usage.own_groups(work, grouped), told, packing, share, loss, limit, collections, code
         )
     if is_untold and not is_found:
         raise NotChecked("This Dask does not tell what packing and unpacking took.")

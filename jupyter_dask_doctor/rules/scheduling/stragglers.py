@@ -108,7 +108,9 @@ class _Straggler:
 class _Facts:
     cluster: Cluster
     groups: tuple[TaskGroup, ...]
-    prefixes: tuple[TaskPrefix, ...]
+    #: Groups by prefix; the longest run of a task by prefix, and how many of it are done.
+    alike: dict[str, list[TaskGroup]]
+    longest: dict[str, tuple[float, int]]
     workers: tuple[Worker, ...]
     load: tuple[Load, ...]
     scheduling: Scheduling | None
@@ -156,12 +158,22 @@ def stragglers(
     collections: tuple[Collection, ...] = (),
     code: tuple[Cell, ...] = (),
 ) -> Iterator[Finding]:
+    alike: dict[str, list[TaskGroup]] = {}
+    for g in groups:
+        alike.setdefault(g.prefix, []).append(g)
     facts = _Facts(
-        cluster=cluster, groups=groups, prefixes=prefixes, workers=workers, load=load, scheduling=scheduling
+        cluster=cluster,
+        groups=groups,
+        alike=alike,
+        longest={p.name: (p.max_seconds, p.n_done) for p in prefixes if p.max_seconds is not None},
+        workers=workers,
+        load=load,
+        scheduling=scheduling,
     )
     everything = usage.works(computations, code, load)
+    grouped = usage.by_computation(groups)
     for work in everything:
-        own = usage.groups_of(work, groups)
+        own = usage.own_groups(work, grouped)
         worst = _done(work, own, facts, limit) if work.is_done else _running(work, own, facts, limit)
         if worst is None or work.nthreads < 2 or not usage.is_alone(work, everything):
             continue
@@ -208,7 +220,7 @@ def _running(
 def _done(work: usage.Work, own: Sequence[TaskGroup], facts: _Facts, limit: Thresholds) -> _Straggler | None:
     found = []
     for group in own:
-        longest = _longest(group, facts)
+        longest = _longest(group, facts, limit)
         if longest is None:
             continue
         typical, n = _neighbours(group, facts, longest, is_running=False)
@@ -217,19 +229,19 @@ def _done(work: usage.Work, own: Sequence[TaskGroup], facts: _Facts, limit: Thre
     return max(found, key=lambda s: s.seconds, default=None)
 
 
-def _longest(group: TaskGroup, facts: _Facts) -> float | None:
+def _longest(group: TaskGroup, facts: _Facts, limit: Thresholds) -> float | None:
     """The longest run of a task of this group; None where it may have been in another one."""
     if group.spread is not None:
         return group.spread.longest
-    prefix = next((p for p in facts.prefixes if p.name == group.prefix), None)
-    if prefix is None or prefix.max_seconds is None:
+    longest, n_done = facts.longest.get(group.prefix, (0.0, 0))
+    if longest < limit.task_seconds:
         return None
-    alike = [g for g in facts.groups if g.prefix == group.prefix]
+    alike = facts.alike.get(group.prefix, [])
     # It is as of a heartbeat, so the run itself was rather longer
-    able = [g for g in alike if g.compute_seconds is None or g.compute_seconds >= 0.9 * prefix.max_seconds]
-    if able != [group] or prefix.n_done > sum(max(g.n_done, g.n_tasks) for g in alike):
+    able = [g for g in alike if g.compute_seconds is None or g.compute_seconds >= 0.9 * longest]
+    if able != [group] or n_done > sum(max(g.n_done, g.n_tasks) for g in alike):
         return None
-    return prefix.max_seconds
+    return longest
 
 
 def _neighbours(group: TaskGroup, facts: _Facts, longest: float, *, is_running: bool) -> tuple[float, int]:

@@ -122,11 +122,12 @@ def tiny_tasks(
     code: tuple[Cell, ...] = (),
 ) -> Iterator[Finding]:
     everything = usage.works(computations, code, load)
+    grouped = usage.by_computation(groups)
     for work in everything:
         total = work.thread_seconds
         if not work.is_done or total is None or work.nthreads < 1 or not usage.is_alone(work, everything):
             continue
-        tiny = _tiny(usage.groups_of(work, groups), limit)
+        tiny = _tiny(usage.own_groups(work, grouped), limit)
         if not tiny:
             continue
         wall = work.seconds

@@ -109,9 +109,10 @@ def transfer_bound(
     code: tuple[Cell, ...] = (),
 ) -> Iterator[Finding]:
     everything = usage.works(computations, code, load)
+    grouped = usage.by_computation(groups)
     is_found = is_untold = False
     for work in everything:
-        own = usage.groups_of(work, groups)
+        own = usage.own_groups(work, grouped)
         spent = work.thread_seconds
         if not work.is_done or work.n_tasks < limit.tasks or not usage.is_alone(work, everything):
             continue

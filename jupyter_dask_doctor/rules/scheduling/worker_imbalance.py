@@ -146,8 +146,11 @@ def worker_imbalance(
         s.n_processing - w.nthreads >= limit.waiting for w in able for s in w.samples
     ):
         return
+    grouped = usage.by_computation(groups)
     for work in usage.works(computations, code, load):
-        own = usage.groups_of(work, groups)
+        if work.seconds < limit.seconds:
+            continue
+        own = usage.own_groups(work, grouped)
         uneven = _uneven(able, work, limit)
         if uneven is None or uneven.n_samples < limit.samples or uneven.seconds < limit.seconds:
             continue
