@@ -120,8 +120,8 @@ def busy_scheduler(
     code: tuple[Cell, ...] = (),
 ) -> Iterator[Finding]:
     for c in runs.newest(computations, code):
-        pace = _pace(c, load)
-        if pace is None or c.n_tasks < limit.tasks or pace.wall < limit.seconds:
+        pace = _pace(c, load) if c.n_tasks >= limit.tasks else None
+        if pace is None or pace.wall < limit.seconds:
             continue
         if pace.rate < limit.rate or pace.idle < limit.idle or pace.n_samples < limit.samples:
             continue

@@ -102,9 +102,10 @@ def failing_tasks(
     code: tuple[Cell, ...] = (),
 ) -> Iterator[Finding]:
     fresh = _fresh(failures, code)
+    recent = runs.newest(computations, code) if fresh else ()
     for prefix in dict.fromkeys(f.prefix for f in fresh):
         own = sorted((f for f in fresh if f.prefix == prefix), key=lambda f: f.time)
-        total = max(_total(prefix, own[0], prefixes, computations, code), len(own))
+        total = max(_total(prefix, own[0], prefixes, recent), len(own))
         share = len(own) / total
         if share < limit.share:
             continue
@@ -122,16 +123,10 @@ def _total(
     prefix: str,
     first: TaskFailure,
     prefixes: Sequence[TaskPrefix],
-    computations: Sequence[Computation],
-    code: Sequence[Cell],
+    recent: Sequence[Computation],
 ) -> int:
     """Tasks of the prefix that the cell sent in its last run; over the scheduler's life when that is unknown."""
-    sent = sum(
-        n
-        for c in runs.of_cell(runs.newest(computations, code), first.at)
-        for name, n in c.layers
-        if name == prefix
-    )
+    sent = sum(n for c in runs.of_cell(recent, first.at) for name, n in c.layers if name == prefix)
     if sent > 0:
         return sent
     known = next((p for p in prefixes if p.name == prefix), None)
@@ -150,7 +145,7 @@ def _finding(
 ) -> Finding:
     first, n = own[0], len(own)
     kinds = Counter(f.exception for f in own)
-    # Half of the scheduler's memory for failures is of this prefix: there may have been more
+    # So many the scheduler remembers: there may have been more
     n_said = f"At least {n:,}" if n >= 100 else f"{n:,}"
     which = "the only task" if total == 1 else f"{n_said} of {words.count(total, 'task')}"
     which = which[0].upper() + which[1:]

@@ -90,9 +90,9 @@ def scaling_thrash(
     limit: Thresholds,
     code: tuple[Cell, ...] = (),
 ) -> Iterator[Finding]:
-    made = calls.method(code, cluster, "adapt")
     if not cluster.is_adaptive:
         return
+    made = calls.method(code, cluster, "adapt")
     recent = _recent(changes, cluster, limit.window_seconds, code)
     turns = _reversals(recent)
     gone = [c for c in recent if c.kind == "removed"]
