@@ -130,20 +130,25 @@ def thread_oversubscription(
     works = usage.works(computations, code, load)
     unknown = False
     for work in works:
-        if not usage.is_alone(work, works):
-            continue
-        activities = usage.activities(work)
-        used = _cpu_seconds(work, workers, limit)
-        if activities is None or used is None:
+        is_long = work.seconds >= limit.loss_seconds
+        activities = usage.activities(work) if is_long else ()
+        if activities is None:
             unknown = unknown or work.seconds >= 10 * limit.loss_seconds
             continue
         own = sum(a.seconds for a in activities if a.context == "execute" and a.label == "thread-cpu")
         waited = sum(a.seconds for a in activities if a.context == "execute" and a.label == "thread-noncpu")
+        # Cheap questions first: the CPU of a thousand workers is a hundred thousand numbers
+        if own < limit.own_seconds or waited < limit.waiting_share * (own + waited):
+            continue
+        if waited / max(1, work.nthreads) < limit.loss_seconds or not usage.is_alone(work, works):
+            continue
+        used = _cpu_seconds(work, workers, limit)
+        if used is None:
+            unknown = unknown or work.seconds >= 10 * limit.loss_seconds
+            continue
         if used < limit.cpu_ratio * own or used - own < limit.cpu_seconds:
             continue
-        if waited < limit.waiting_share * (own + waited) or not _is_native(
-            own, used, activities, crowd, limit
-        ):
+        if not _is_native(own, used, activities, crowd):
             continue
         at_once = max(1, min(work.nthreads, sum(c.n_cpus for c in crowds)))
         of_use = min(used, own * crowd.pool)
@@ -220,14 +225,12 @@ def _cpu_seconds(work: usage.Work, workers: Sequence[Worker], limit: Thresholds)
     return total if workers else None
 
 
-def _is_native(
-    own: float, used: float, activities: Sequence[Activity], crowd: _Crowd, limit: Thresholds
-) -> bool:
+def _is_native(own: float, used: float, activities: Sequence[Activity], crowd: _Crowd) -> bool:
     """Can it be that pools used the CPU that the tasks' own threads did not?
 
-    Not when the tasks did hardly anything themselves, nor when packing, sending and storing took as long as they.
+    Not when that was more than they could, nor when packing, sending and storing took as long as the tasks.
     """
-    if own < limit.own_seconds or used > 2 * own * min(crowd.pool, crowd.n_cpus):
+    if used > 2 * own * min(crowd.pool, crowd.n_cpus):
         return False
     around = sum(
         a.seconds for a in activities if a.label in _AROUND or (a.context == "p2p" and a.label != "network")
