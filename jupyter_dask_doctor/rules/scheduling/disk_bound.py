@@ -120,7 +120,7 @@ def disk_bound(
     everything = usage.works(computations, code, load)
     is_found = is_untold = False
     for work in everything:
-        if not work.is_done or not usage.is_alone(work, everything):
+        if not work.is_done or work.seconds < limit.loss_seconds or not usage.is_alone(work, everything):
             continue
         told = usage.activities(work)
         if told is None:

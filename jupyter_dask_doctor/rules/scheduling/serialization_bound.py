@@ -107,7 +107,9 @@ def serialization_bound(
     grouped = usage.by_computation(groups)
     is_found = is_untold = False
     for work in everything:
-        if not work.is_done or work.n_tasks < limit.tasks or not usage.is_alone(work, everything):
+        if not work.is_done or work.n_tasks < limit.tasks or work.seconds < limit.loss_seconds:
+            continue
+        if not usage.is_alone(work, everything):
             continue
         told, spent = usage.activities(work), work.thread_seconds
         if told is None or spent is None:

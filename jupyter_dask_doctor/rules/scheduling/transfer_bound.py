@@ -114,7 +114,9 @@ def transfer_bound(
     for work in everything:
         own = usage.own_groups(work, grouped)
         spent = work.thread_seconds
-        if not work.is_done or work.n_tasks < limit.tasks or not usage.is_alone(work, everything):
+        if not work.is_done or work.n_tasks < limit.tasks or work.seconds < limit.loss_seconds:
+            continue
+        if not usage.is_alone(work, everything):
             continue
         told = usage.activities(work)
         seconds = _transfers(told, own)
