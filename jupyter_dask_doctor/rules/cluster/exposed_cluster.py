@@ -94,7 +94,10 @@ def _of_scheduler(
     at: Location | None,
 ) -> Finding:
     remote = [w for w in workers if not _is_here(w, cluster)]
-    is_needed = len(remote) >= max(1, limit.remote_workers) or (not workers and not cluster.is_in_process)
+    # Workers of other kinds of cluster are still to come, from elsewhere
+    is_needed = len(remote) >= max(1, limit.remote_workers) or (
+        not workers and cluster.kind not in ("LocalCluster", "LocalCUDACluster")
+    )
     evidence = [
         Evidence(label="scheduler listens on", value=address[:200], unit="text"),
         Evidence(label="workers on other machines", value=len(remote), unit="count"),
@@ -196,7 +199,7 @@ def _is_open(address: str) -> bool:
 
 
 def _is_here(worker: Worker, cluster: Cluster) -> bool:
-    if cluster.is_in_process and cluster.kind == "LocalCluster":
+    if cluster.is_in_process and cluster.kind in ("LocalCluster", "LocalCUDACluster"):
         return True
     host = _host(worker.address)
     return _is_loopback(host) or host == _host(cluster.address)

@@ -62,6 +62,16 @@ def test_a_remote_scheduler_without_workers_is_not_blamed():
     assert finding.severity == "info"
 
 
+def test_a_batch_system_whose_workers_are_still_to_come():
+    """Its scheduler lives in the kernel, and listens for workers on other machines."""
+    waiting = cluster(kind="SLURMCluster", address="tcp://10.0.0.1:8786")
+    (finding,) = run(exposed_cluster, sick(workers=(), cluster=waiting))
+    assert finding.severity == "info"
+    (finding,) = run(exposed_cluster, sick(workers=()))
+    assert finding.severity == "warning"
+    assert "workers are" not in finding.message
+
+
 def test_all_on_one_machine_that_is_not_ours():
     remote = cluster(kind=None, is_in_process=False, address="tcp://10.0.0.1:8786")
     here = (worker(address="tcp://10.0.0.1:4000"),)
