@@ -45,7 +45,8 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import fixes, offers, runs, usage, words
+from ... import fixes, lateness, offers, runs, usage, words
+from ...lateness import Facts, Straggler, neighbours
 from ...report import Detail, Evidence, Finding, Fix, Measure
 from ...snapshot import (
     Cell,
@@ -68,8 +69,6 @@ from ..registry import rule
 _WARM_UP = 3.0
 _FIRST = 1.0
 _WARM_UP_LASTS = 30.0
-#: Seconds between two ticks of a worker's event loop from which it counts as slow; 0.02 when all is well.
-_SLOW_LOOP = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,30 +89,6 @@ class Thresholds:
     loss_seconds: float = 1.0
     #: ... and as a share of what the computation took.
     stake: float = 0.05
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Straggler:
-    group: TaskGroup
-    #: How long it ran or has run; what its neighbours took, and how many those are.
-    seconds: float
-    typical: float
-    n: int
-    #: None once it is done: then it is not known any more which one it was.
-    task: RunningTask | None = None
-    n_alike: int = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Facts:
-    cluster: Cluster
-    groups: tuple[TaskGroup, ...]
-    #: Groups by prefix; the longest run of a task by prefix, and how many of it are done.
-    alike: dict[str, list[TaskGroup]]
-    longest: dict[str, tuple[float, int]]
-    workers: tuple[Worker, ...]
-    load: tuple[Load, ...]
-    scheduling: Scheduling | None
 
 
 def _measure(
@@ -161,7 +136,7 @@ def stragglers(
     alike: dict[str, list[TaskGroup]] = {}
     for g in groups:
         alike.setdefault(g.prefix, []).append(g)
-    facts = _Facts(
+    facts = Facts(
         cluster=cluster,
         groups=groups,
         alike=alike,
@@ -184,9 +159,7 @@ def stragglers(
         yield _finding(work, worst, idle, loss, facts, limit, collections, code)
 
 
-def _running(
-    work: usage.Work, own: Sequence[TaskGroup], facts: _Facts, limit: Thresholds
-) -> _Straggler | None:
+def _running(work: usage.Work, own: Sequence[TaskGroup], facts: Facts, limit: Thresholds) -> Straggler | None:
     """The task that has run longest of all that run now, if it is far longer than its neighbours were."""
     scheduling, load = facts.scheduling, facts.load
     if scheduling is None or not load:
@@ -200,14 +173,14 @@ def _running(
         group = by_name.get(task.group)
         if group is None or _is_warming_up(task, since, facts):
             continue
-        typical, n = _neighbours(group, facts, task.seconds, is_running=True)
+        typical, n = neighbours(group, facts, task.seconds, is_running=True)
         if n >= limit.neighbours and _is_long(task.seconds, typical, limit):
-            found.append(_Straggler(group=group, seconds=task.seconds, typical=typical, n=n, task=task))
+            found.append(Straggler(group=group, seconds=task.seconds, typical=typical, n=n, task=task))
     if not found:
         return None
     worst = max(found, key=lambda s: s.seconds)
     alike = [s for s in found if s.group.prefix == worst.group.prefix]
-    return _Straggler(
+    return Straggler(
         group=worst.group,
         seconds=worst.seconds,
         typical=worst.typical,
@@ -217,19 +190,19 @@ def _running(
     )
 
 
-def _done(work: usage.Work, own: Sequence[TaskGroup], facts: _Facts, limit: Thresholds) -> _Straggler | None:
+def _done(work: usage.Work, own: Sequence[TaskGroup], facts: Facts, limit: Thresholds) -> Straggler | None:
     found = []
     for group in own:
         longest = _longest(group, facts, limit)
         if longest is None:
             continue
-        typical, n = _neighbours(group, facts, longest, is_running=False)
+        typical, n = neighbours(group, facts, longest, is_running=False)
         if n >= limit.neighbours and _is_long(longest, typical, limit):
-            found.append(_Straggler(group=group, seconds=longest, typical=typical, n=n))
+            found.append(Straggler(group=group, seconds=longest, typical=typical, n=n))
     return max(found, key=lambda s: s.seconds, default=None)
 
 
-def _longest(group: TaskGroup, facts: _Facts, limit: Thresholds) -> float | None:
+def _longest(group: TaskGroup, facts: Facts, limit: Thresholds) -> float | None:
     """The longest run of a task of this group; None where it may have been in another one."""
     if group.spread is not None:
         return group.spread.longest
@@ -244,18 +217,6 @@ def _longest(group: TaskGroup, facts: _Facts, limit: Thresholds) -> float | None
     return longest
 
 
-def _neighbours(group: TaskGroup, facts: _Facts, longest: float, *, is_running: bool) -> tuple[float, int]:
-    """(seconds that the others of its group took in the mean or median, how many those are)."""
-    if group.spread is not None:
-        return group.spread.median, group.spread.n - (not is_running)
-    if group.compute_seconds is None:
-        return 0.0, 0
-    n = group.n_done or (0 if is_running else group.n_tasks)
-    if is_running:
-        return (group.compute_seconds / n, n) if n else (0.0, 0)
-    return max(0.0, group.compute_seconds - longest) / max(1, n - 1), n - 1
-
-
 def _is_long(seconds: float, typical: float, limit: Thresholds) -> bool:
     return seconds >= limit.task_seconds and seconds >= limit.ratio * typical >= 0
 
@@ -265,7 +226,7 @@ def _others_ready(n_processing: int, n_running: int, nthreads: int) -> bool:
     return n_processing - n_running > max(1, (nthreads - n_running) // 2)
 
 
-def _is_warming_up(task: RunningTask, since: float, facts: _Facts) -> bool:
+def _is_warming_up(task: RunningTask, since: float, facts: Facts) -> bool:
     """Is it the first on a worker that has just come? Then it imports libraries."""
     worker = next((w for w in facts.workers if w.address == task.worker), None)
     if worker is None or worker.first_seen is None or task.seconds > _WARM_UP_LASTS:
@@ -274,7 +235,7 @@ def _is_warming_up(task: RunningTask, since: float, facts: _Facts) -> bool:
     return started < min(worker.first_seen + _WARM_UP, max(worker.first_seen, since) + _FIRST)
 
 
-def _waited(work: usage.Work, s: _Straggler, load: Sequence[Load], limit: Thresholds) -> tuple[float, float]:
+def _waited(work: usage.Work, s: Straggler, load: Sequence[Load], limit: Thresholds) -> tuple[float, float]:
     """(how long threads stood idle at its end with nothing else to do, the share of them that did)."""
     waited = lost = 0.0
     extra = s.seconds - s.typical
@@ -297,29 +258,31 @@ def _waited(work: usage.Work, s: _Straggler, load: Sequence[Load], limit: Thresh
 
 def _finding(
     work: usage.Work,
-    s: _Straggler,
+    s: Straggler,
     idle: float,
     loss: float,
-    facts: _Facts,
+    facts: Facts,
     limit: Thresholds,
     collections: tuple[Collection, ...],
     code: tuple[Cell, ...],
 ) -> Finding:
     prefix = words.code(s.group.prefix)
-    cause, why, evidence = _cause(s, facts, limit)
+    found = lateness.cause(s, facts, input_ratio=limit.input_ratio, input_nbytes=limit.input_nbytes)
     others = f"the other {words.count(s.n)} took {words.seconds(s.typical)} each"
     stood = f"{words.count(idle * work.nthreads)} of {words.count(work.nthreads, 'thread')}"
     if s.task is not None:
         worker = next((w.name for w in facts.workers if w.address == s.task.worker), s.task.worker)
         long = f"{prefix} has run for {words.seconds(s.seconds)} on worker {words.code(worker)}"
-        message = f"{long} while {stood} stand idle; {others}{cause}."
+        message = f"{long} while {stood} stand idle; {others}{found.ending}."
     else:
-        message = f"One {prefix} took {words.seconds(s.seconds)} while {stood} stood idle; {others}{cause}."
+        message = (
+            f"One {prefix} took {words.seconds(s.seconds)} while {stood} stood idle; {others}{found.ending}."
+        )
     return stragglers.finding(
         severity="warning",
         subject=s.group.prefix,
         message=message,
-        why=f"A computation is over when its last task is. {why}",
+        why=f"A computation is over when its last task is. {found.why}",
         evidence=(
             Evidence(
                 label="longest task",
@@ -330,128 +293,17 @@ def _finding(
             Evidence(label="its neighbours", value=s.typical, unit="seconds"),
             Evidence(label="neighbours that are done", value=s.n, unit="count", limit=limit.neighbours),
             Evidence(label="idle threads meanwhile", value=idle, unit="share", limit=limit.idle_share),
-            *evidence,
+            *found.evidence,
         ),
         details=_details(s, facts),
         at=work.at,
-        fixes=_fixes(s, work, cause, facts, collections, code),
+        fixes=_fixes(s, work, found.kind, facts, collections, code),
         loss_seconds=loss,
         of_seconds=work.seconds,
     )
 
 
-def _cause(s: _Straggler, facts: _Facts, limit: Thresholds) -> tuple[str, str, tuple[Evidence, ...]]:
-    """(the end of the message, a sentence, evidence): the first cause that the facts show."""
-    task = s.task
-    inputs = [g.sizes for g in facts.groups if g.name in s.group.dependencies and g.sizes is not None]
-    if task is not None:
-        usual = _usual_input(task, facts, inputs)
-        if usual is not None and task.nbytes_in >= max(limit.input_nbytes, limit.input_ratio * usual):
-            return (
-                f": its input is {words.nbytes(task.nbytes_in)}, theirs {words.nbytes(usual)}",
-                "It has more to do than the others.",
-                (
-                    Evidence(
-                        label="its input", value=task.nbytes_in, unit="bytes", limit=limit.input_ratio * usual
-                    ),
-                ),
-            )
-        worker = next((w for w in facts.workers if w.address == task.worker), None)
-        if worker is not None and (told := _of_worker(task, worker, s, facts)) is not None:
-            return told
-        if task.is_restricted:
-            return (
-                ": it may run in one place only",
-                "Tasks with `workers=` or `resources=` wait for what they name.",
-                (),
-            )
-    else:
-        sizes = [x for x in (*inputs, s.group.sizes) if x is not None and x.n >= limit.neighbours]
-        uneven = [
-            x for x in sizes if x.largest >= max(limit.input_nbytes, limit.input_ratio * max(1, x.median))
-        ]
-        if uneven:
-            x = max(uneven, key=lambda x: x.largest)
-            which = f" ({x.largest_index})" if x.largest_index else ""
-            return (
-                f": one partition{which} has {words.nbytes(x.largest)}, the others {words.nbytes(x.median)}",
-                "It had more to do than the others.",
-                (Evidence(label="largest partition", value=x.largest, unit="bytes"),),
-            )
-        read = s.group.disk_read_seconds or 0.0
-        if read >= 0.25 * s.seconds:
-            return (
-                f", and {words.seconds(read)} went into reading back what had been moved to disk",
-                "A worker with too little memory waits for its disk.",
-                (Evidence(label="read back from disk", value=read, unit="seconds"),),
-            )
-    return "", "No larger input, slow worker or full memory explains this one.", ()
-
-
-def _usual_input(task: RunningTask, facts: _Facts, inputs: Sequence[object]) -> float | None:
-    """Bytes that one of its neighbours takes in; None when that is not known."""
-    if facts.scheduling is not None:
-        others = sorted(
-            r.nbytes_in for r in facts.scheduling.running if r.group == task.group and r.key != task.key
-        )
-        if len(others) >= 4:
-            return float(others[len(others) // 2])
-    names = next((g.dependencies for g in facts.groups if g.name == task.group), ())
-    known = [g for g in facts.groups if g.name in names]
-    group = next((g for g in facts.groups if g.name == task.group), None)
-    if group is None or not known or len({g.name for g in known}) < len(names) or group.n_tasks < 1:
-        return None
-    if any(g.sizes is None for g in known):
-        return None
-    # As many inputs each as there are of them
-    return sum(g.sizes.median * max(1.0, g.n_tasks / group.n_tasks) for g in known if g.sizes is not None)
-
-
-def _of_worker(
-    task: RunningTask, worker: Worker, s: _Straggler, facts: _Facts
-) -> tuple[str, str, tuple[Evidence, ...]] | None:
-    name = words.code(worker.name)
-    if worker.status == "paused" or worker.spilled > 0.25 * max(1, worker.managed):
-        return (
-            f": worker {name} has no memory left",
-            "It moves data to disk and waits for it to come back.",
-            (Evidence(label="moved to its disk", value=worker.spilled, unit="bytes"),),
-        )
-    here = [r for r in facts.scheduling.running if r.worker == worker.address] if facts.scheduling else []
-    slow = [r for r in here if _is_slow(r, facts)]
-    others = [w.event_loop_seconds for w in facts.workers if w is not worker and w.event_loop_seconds]
-    loop = worker.event_loop_seconds or 0.0
-    is_alone = len(slow) == s.n_alike and len(facts.workers) >= 3
-    if len(slow) >= 2 and len(slow) == len(here) and is_alone:
-        return (
-            f": all that runs on worker {name} is slow",
-            "Its machine has less to give than the others, or something else runs there.",
-            (Evidence(label="slow tasks on that worker", value=len(slow), unit="count"),),
-        )
-    if worker.gil is not None and worker.gil >= 0.5 and len(here) > 1:
-        return (
-            f": the tasks on worker {name} wait for each other's GIL",
-            "Python runs the code of one thread at a time in each process.",
-            (Evidence(label="GIL held", value=worker.gil, unit="share", limit=0.5),),
-        )
-    if loop >= _SLOW_LOOP and (not others or max(others) < 0.5 * loop):
-        return (
-            f": worker {name} answers slowly",
-            "Something holds up its process: its machine is short of time, or code that does not release the GIL.",
-            (Evidence(label="its event loop", value=loop, unit="seconds", limit=_SLOW_LOOP),),
-        )
-    return None
-
-
-def _is_slow(task: RunningTask, facts: _Facts) -> bool:
-    group = next((g for g in facts.groups if g.name == task.group), None)
-    if group is None:
-        return False
-    typical, n = _neighbours(group, facts, task.seconds, is_running=True)
-    return n >= 4 and task.seconds >= 3 * typical and task.seconds >= 1.0
-
-
-def _details(s: _Straggler, facts: _Facts) -> tuple[Detail, ...]:
+def _details(s: Straggler, facts: Facts) -> tuple[Detail, ...]:
     stacks = facts.scheduling.stacks if facts.scheduling is not None else None
     if s.task is None or not stacks:
         return ()
@@ -460,14 +312,14 @@ def _details(s: _Straggler, facts: _Facts) -> tuple[Detail, ...]:
 
 
 def _fixes(
-    s: _Straggler,
+    s: Straggler,
     work: usage.Work,
-    cause: str,
-    facts: _Facts,
+    kind: lateness.Kind,
+    facts: Facts,
     collections: tuple[Collection, ...],
     code: tuple[Cell, ...],
 ) -> tuple[Fix, ...]:
-    if "input is" in cause or "partition" in cause:
+    if kind == "input":
         read = [c for one in work.computations for c in runs.read_by(one, collections, code)]
         uneven = [c for c in read if c.sizes is not None and c.sizes.n >= 8]
         for c in sorted(uneven, key=lambda c: -(c.sizes.largest if c.sizes else 0)):
@@ -478,7 +330,7 @@ def _fixes(
                 if found:
                     return found
     client = facts.cluster.client_variable or "client"
-    if s.task is not None and "is slow" in cause:
+    if s.task is not None and kind == "worker":
         text = f"{client}.retire_workers([{s.task.worker!r}])  # moves what it holds to the others first"
         return (fixes.advice(text, title="Let go of the slow worker", expect="its tasks run elsewhere"),)
     if s.task is not None:
