@@ -9,6 +9,13 @@ from . import calls, fixes, runs, source, words
 from .report import Fix
 from .snapshot import Cell, Cluster, Collection, Location
 
+#: What `submit` and `map` keep for themselves; all other keywords are the function's.
+_OF_THE_CLIENT = frozenset(
+    {
+        "actor", "actors", "allow_other_workers", "batch_size", "fifo_timeout", "key", "priority", "pure",
+        "resources", "retries", "workers",
+    }
+)  # fmt: skip
 #: Longer code of the user's is not repeated in a new cell.
 MAX_CODE = 500
 
@@ -73,6 +80,11 @@ def _one_task(cell: Cell, prefix: str, collections: Sequence[Collection]) -> str
     texts = [source.text(cell.source, source.span(cell.source, a)) for a in given]
     if calls.called(made.call) == "map":
         texts = [f"next(iter({text}))" for text in texts]
+    for k in made.call.keywords:
+        if k.arg is None:
+            return None
+        if k.arg not in _OF_THE_CLIENT:
+            texts.append(source.text(cell.source, source.span(cell.source, k)))
     whole = f"{name}({', '.join(texts)})"
     return whole if len(whole) <= MAX_CODE and "\n" not in whole else None
 

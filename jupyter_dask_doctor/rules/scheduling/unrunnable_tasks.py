@@ -35,6 +35,7 @@ https://github.com/dask/distributed/issues/7170
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -87,18 +88,28 @@ def unrunnable_tasks(
         allowed = max(allowed, limit.starting_seconds)
     waiting = [b for b in scheduling.blocked if b.n > 0 and b.seconds >= allowed]
     without = [b for b in waiting if not (b.workers or b.hosts or b.resources)]
-    if without and n_workers == 0:
+    # What had to wait before may find itself alone only now: the cause of that comes first
+    is_lonely = n_workers == 0 and _lonely(load) >= allowed
+    if without and is_lonely:
         yield _no_workers(without, cluster, changes, load, code)
     for one in waiting:
         # Of a large cluster not all workers are shown: then the scheduler's word stands alone
         if one in without or n_workers == 0 or (n_workers == len(workers) and _fits(one, workers)):
             continue
         yield _restricted(one, workers, n_workers, cluster, allowed, code)
-    if n_workers == 0:
+    if is_lonely:
         # A restriction is the second question where there is nobody at all
         bound = [b for b in waiting if b not in without]
         if bound and not without:
             yield _no_workers(bound, cluster, changes, load, code)
+
+
+def _lonely(load: Sequence[Load]) -> float:
+    """Seconds for which there has been no worker, as far as the samples go back; without an end if always."""
+    if not load:
+        return math.inf
+    alive = [s.time for s in load if s.n_workers > 0]
+    return load[-1].time - alive[-1] if alive else math.inf
 
 
 def _subject(blocked: BlockedTasks) -> str:

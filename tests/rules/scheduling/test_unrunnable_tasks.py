@@ -165,6 +165,9 @@ def test_elsewhere_the_command_is_shown():
         sick(blocked(resources=(), workers=("2",))),
         sick(blocked(resources=()), workers=workers(status="paused")),
         no_workers(blocked(resources=(), seconds=7.0)),
+        # They went a moment ago: something else speaks of that first
+        no_workers(load=(load(n_workers=2), load(time=load().time + 7, n_workers=0))),
+        no_workers(blocked(), load=(load(n_workers=2), load(time=load().time + 7, n_workers=0))),
     ],
 )
 def test_is_quiet(facts):
