@@ -26,7 +26,8 @@ What was in the way is read from the groups of tasks that ran: fewer tasks than 
 for the results of others.
 
 ## When it stays quiet
-At the beginning and at the tail of a computation; a single task or three; clusters that add and remove workers
+At the beginning and at the tail of a computation, when nothing waits any more; a single task or three (where one
+task among others takes the time it is only worth knowing); clusters that add and remove workers
 by themselves, as they shrink when there is little to do; when other cells kept the cluster busy. Where the
 cause has a rule of its own, that one speaks: a straggler, an uneven load, a large partition, full memory,
 transfers, tasks that nobody may run.
@@ -46,7 +47,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ... import fixes, runs, usage, words
-from ...report import Chart, Evidence, Finding, Fix, Limit, Measure, Series
+from ...report import Chart, Evidence, Finding, Fix, Limit, Measure, Series, Severity
 from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location, TaskGroup
 from ..registry import NotChecked, rule
 
@@ -75,6 +76,8 @@ class _Cause:
     """What the threads had no work for: the group that ran, and why it did not spread."""
 
     group: TaskGroup
+    #: Tasks of its kind.
+    n: int
     #: Fewer tasks than threads; else its tasks waited for others.
     is_few: bool
 
@@ -197,7 +200,7 @@ def _cause(own: Sequence[TaskGroup], work: usage.Work, points: Sequence[tuple[Lo
         return None
     longest = max(timed, key=lambda g: (g.compute_seconds or 0.0) / min(g.n_tasks, work.nthreads))
     of_kind = sum(g.n_tasks for g in timed if g.prefix == longest.prefix)
-    return _Cause(group=longest, is_few=of_kind < work.nthreads)
+    return _Cause(group=longest, n=of_kind, is_few=of_kind < work.nthreads)
 
 
 def _finding(
@@ -215,12 +218,15 @@ def _finding(
     n = sum(count for c in work.computations for name, count in c.layers if name == prefix)
     n = n or cause.group.n_tasks
     if cause.is_few:
-        because = f"there were only {words.count(n, 'task')} {words.code(prefix)}"
+        were = "was" if n == 1 else "were"
+        because = f"there {were} only {words.count(n, 'task')} {words.code(prefix)}"
     else:
         because = f"{words.code(prefix)} and what it needs ran one after the other"
     stood = idle * work.nthreads
+    # One task that does it all may be what the work is: worth knowing, no fault
+    severity: Severity = "info" if cause.n == 1 else "warning"
     return idle_workers.finding(
-        severity="warning",
+        severity=severity,
         subject=prefix,
         message=f"{words.count(stood)} of {words.count(work.nthreads, 'thread')} stood idle for "
         f"{words.seconds(work.seconds)}: {because}.",

@@ -95,6 +95,14 @@ def test_an_array_is_rechunked():
     assert 'x.rechunk("auto", block_size_limit=10_485_760)' in "\n".join(apply(fix, facts.code))
 
 
+def test_one_task_that_does_it_all_is_only_worth_knowing():
+    train = group("train", n_tasks=1, compute_seconds=19.0)
+    facts = few(groups=(train, group("load", n_tasks=12, compute_seconds=1.0)), load=loads(waiting=1))
+    (finding,) = run(idle_workers, facts)
+    assert finding.severity == "info"
+    assert finding.message.endswith("there was only 1 task `train`.")
+
+
 def test_a_running_computation_is_judged_as_far_as_it_came():
     running = change(RAN, stop=None, is_done=False, thread_seconds=9.0)
     (finding,) = run(idle_workers, sick(computations=(running,), load=loads(n=12)))
