@@ -315,6 +315,8 @@ def _fixes(
     call = ", ".join(f"{name}={value}" for name, value in options.items())
     text = f"# where the cluster is made\ncluster = LocalCluster({call})"
     made = creation.creation(code, cluster)
+    if made is not None and any(k.arg == "processes" for k in made.call.keywords):
+        options["processes"] = "True"  # it may say False, and then all of them are threads of this kernel
     fix = None
     if made is not None and (each is None or each >= _LEAST_MEMORY):
         fix = creation.set_options(made, options, title=title, expect=expect)

@@ -91,6 +91,14 @@ def test_fix_makes_processes_with_the_same_memory_in_all():
     assert fix.expect == "1 process → 4, 1 GiB of memory each; the new cluster begins empty"
 
 
+def test_fix_of_a_cluster_of_threads_makes_processes():
+    facts = sick(code=code("client = Client(processes=False)", "client.gather(client.map(count, range(60)))"))
+    (fix,) = run(gil_contention, facts)[0].fixes
+    assert apply(fix, facts.code)[0] == (
+        'client = Client(processes=True, n_workers=4, threads_per_worker=1, memory_limit="1024MiB")'
+    )
+
+
 def test_fix_is_shown_only_where_processes_would_have_too_little_memory():
     (finding,) = run(gil_contention, sick(workers=(busy(memory_limit=1 * GiB),)))
     assert finding.fixes[0].applicability == "display-only"
