@@ -31,8 +31,8 @@ Tasks are in the hands of workers and none has come to an end for long. How long
 - the CPU is busy: `busy_seconds`, for a long task is no fault.
 
 ## When it stays quiet
-While anything comes to an end; for long tasks that compute; for the first long task of a kind, such as one
-download; when no worker may run the tasks at all (`unrunnable-tasks`).
+While anything comes to an end; for long tasks that compute, or have given their thread away; for the first
+long task of a kind, such as one download; when no worker may run the tasks at all (`unrunnable-tasks`).
 
 ## Fix safety
 The cell that shows call stacks is safe. The cells that run a part of the work in the kernel need review: what
@@ -198,10 +198,11 @@ def _cause(
     heard = [w.last_seen for w in holders if w.last_seen is not None]
     if heard and len(heard) == len(holders) and load.time - max(heard) >= limit.silent_seconds:
         return "silent", limit.silent_seconds
+    if _cpu(workers) >= limit.busy_cpu or any(w.n_long_running > 0 for w in holders):
+        # Tasks that have given their thread away are not among those that run, but may do all the work
+        return "busy", limit.busy_seconds
     if scheduling.n_running == 0:
         return "handed", limit.handed_seconds
-    if _cpu(workers) >= limit.busy_cpu:
-        return "busy", limit.busy_seconds
     waits = _waits(scheduling)
     if waits == "nested" and load.tasks_processing + load.tasks_waiting > scheduling.n_running:
         return "nested", limit.waiting_seconds

@@ -173,6 +173,12 @@ def test_much_longer_than_ever_before_with_an_idle_cpu():
         # The CPU is busy: long work
         sick(workers=(BUSY[0], change(BUSY[1], cpu=99.0))),
         idle(seconds=500.0, workers=(BUSY[0], change(BUSY[1], cpu=99.0)), prefixes=known()),
+        # Another task has left its thread and may do the work
+        sick(workers=(BUSY[0], change(BUSY[1], n_long_running=1))),
+        held(
+            load=(change(NOW, time=T0 + 400),),
+            workers=workers(2, n_processing=4, n_long_running=1, last_seen=T0 + 399),
+        ),
         # A first download of ten minutes
         idle(seconds=25.0),
         # A prefix whose tasks take long, and one of which too little is known
