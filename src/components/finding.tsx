@@ -97,7 +97,7 @@ function DetailView(props: {
         <pre
           className="jp-DaskDoctorPanel-code"
           tabIndex={0}
-          role="region"
+          role="group"
           aria-label={title}
         >
           {cut(detail.text, MAX_CODE)}

@@ -38,7 +38,7 @@ export function Code({ source }: { source: string }): JSX.Element {
     <pre
       className="jp-DaskDoctorPanel-code"
       tabIndex={0}
-      role="region"
+      role="group"
       aria-label={trans.__('Code')}
     >
       <code ref={node} key={text}>
@@ -62,7 +62,7 @@ export function Diff({ rewrite }: { rewrite: IRewrite }): JSX.Element {
     <pre
       className="jp-DaskDoctorPanel-code jp-DaskDoctorPanel-diff"
       tabIndex={0}
-      role="region"
+      role="group"
       aria-label={trans.__('Changes to the cell')}
     >
       <code>

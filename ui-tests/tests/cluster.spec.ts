@@ -36,8 +36,8 @@ test('a stalled computation shows where it stands, and what its cluster is', asy
   const signs = doctor.panel.locator('.jp-DaskDoctorPanel-vitals details');
   await signs.locator('summary').click();
   await expect(signs).toContainText('Fullest worker');
-  await doctor.panel.getByRole('button', { name: /^Memory/ }).click();
-  await doctor.panel.getByRole('button', { name: /^Cluster/ }).click();
+  await doctor.section('Memory').click();
+  await doctor.section('Cluster').click();
   const facts = doctor.panel.locator('dl.jp-mod-wide');
   await expect(facts).toContainText('LocalCluster cluster');
   await expect(facts).toContainText('2 × 1 thread, 500 MiB each');
@@ -56,8 +56,8 @@ test('a stalled computation shows where it stands, and what its cluster is', asy
   }
   await page.theme.setDarkTheme();
   await check('cluster-dark');
-  await doctor.panel
-    .getByRole('button', { name: /^Memory/ })
+  await doctor
+    .section('Memory')
     .evaluate(node => node.scrollIntoView({ block: 'start' }));
   await check('cluster-dark-sections');
 });

@@ -39,6 +39,13 @@ export class Doctor {
       .filter({ has: this.page.locator('.jp-DaskDoctorPanel-heading', { hasText: text }) });
   }
 
+  /** The button that opens a section: findings may begin with the same word. */
+  section(name: string): Locator {
+    return this.panel.locator('.jp-DaskDoctorPanel-sectionTitle').getByRole('button', {
+      name: new RegExp(`^${name}`)
+    });
+  }
+
   get treated(): Locator {
     return this.panel.locator('.jp-DaskDoctorPanel-treated');
   }

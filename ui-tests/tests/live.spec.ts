@@ -19,7 +19,7 @@ client.submit(fill, 20, pure=False).result()`.trim();
 test('the memory lines move while a cell is blocked for 20 s', async ({ doctor, page }) => {
   await doctor.openNew('blocked.ipynb', { cluster: CLUSTER, hold: HOLD });
   await doctor.run('cluster');
-  await doctor.panel.getByRole('button', { name: /^Memory/ }).click();
+  await doctor.section('Memory').click();
   const used = doctor.panel.locator('.jp-DaskDoctorPanel-memoryWords');
   await expect(used).toContainText('of 2 GiB');
   const lines = doctor.panel.locator('.jp-DaskDoctorPanel-vitals svg path, .jp-DaskDoctorPanel-vitals svg polyline');

@@ -38,8 +38,8 @@ test('both themes, a narrow panel, no violation of accessibility', async ({ doct
   await page.waitForTimeout(1_000);
   await keep('lab-light', true);
   await keep('panel-light');
-  await doctor.panel.getByRole('button', { name: /^Data/ }).click();
-  await doctor.panel.getByRole('button', { name: /^Memory/ }).click();
+  await doctor.section('Data').click();
+  await doctor.section('Memory').click();
   await page.waitForTimeout(4_000);
   await doctor.panel
     .getByRole('button', { name: /^Data/ })

@@ -162,7 +162,7 @@ describe('a finding', () => {
     expect(fold?.querySelector('summary')?.textContent).toBe(
       'Call stack of work'
     );
-    const pre = screen.getByRole('region', {
+    const pre = screen.getByRole('group', {
       name: 'Call stack of work',
       hidden: true
     });
