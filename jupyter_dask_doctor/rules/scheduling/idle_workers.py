@@ -195,7 +195,11 @@ def _cause(own: Sequence[TaskGroup], work: usage.Work, points: Sequence[tuple[Lo
     if not timed:
         return None
     # Ready tasks that nobody ran are another trouble: pinned, paused, or a scheduler that is too busy
-    ready = sum(seconds for one, seconds in points if one.tasks_processing - one.threads_busy >= one.nthreads)
+    ready = sum(
+        seconds
+        for one, seconds in points
+        if one.tasks_queued > 0 or one.tasks_processing - one.threads_busy >= one.nthreads
+    )
     if ready > 0.5 * sum(seconds for _, seconds in points):
         return None
     longest = max(timed, key=lambda g: (g.compute_seconds or 0.0) / min(g.n_tasks, work.nthreads))

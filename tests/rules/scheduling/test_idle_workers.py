@@ -119,6 +119,7 @@ def test_a_running_computation_is_judged_as_far_as_it_came():
         {"computations": ()},
         {"load": loads(nthreads=0)},
         {"load": loads(busy=8)},
+        {"load": tuple(change(one, tasks_queued=500) for one in loads())},  # work is ready: a slow scheduler
         {"groups": ()},
         {"groups": (change(CHAIN, compute_seconds=None),)},
         {"cluster": cluster(is_adaptive=True)},
