@@ -138,10 +138,11 @@ def tiny_tasks(
         if busy >= limit.busy_share or loss < limit.least_seconds or loss < limit.stake * wall:
             continue
         most = max(tiny, key=lambda t: t.n)
+        took = words.seconds(most.mean) if most.mean >= 0.001 else "less than 1 ms"
         yield tiny_tasks.finding(
             severity="warning",
             subject=most.prefix,
-            message=f"{words.count(most.n)} tasks {words.code(most.prefix)} took {words.seconds(most.mean)} each: "
+            message=f"{words.count(most.n)} tasks {words.code(most.prefix)} took {took} each: "
             f"sending them cost about {words.seconds(loss)} of {words.seconds(wall)}.",
             why="Whatever a task does, sending it, watching it and telling of its end takes about a millisecond. "
             f"The threads were in tasks for {words.share(busy)} of the time.",

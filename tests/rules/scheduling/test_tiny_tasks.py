@@ -31,6 +31,11 @@ def test_names_the_tasks_and_what_they_cost():
     assert finding.at == at("c2", 2)
 
 
+def test_tasks_of_microseconds_are_not_told_as_nothing():
+    (finding,) = run(tiny_tasks, sick(groups=(change(TINY, compute_seconds=0.3),)))
+    assert "`parse` took less than 1 ms each" in finding.message
+
+
 def test_loss_is_never_more_than_what_the_work_alone_leaves():
     (finding,) = run(tiny_tasks, sick(computations=(change(RAN, thread_seconds=24.0),)))
     assert finding.loss_seconds == pytest.approx(7.5 - 3.0)
