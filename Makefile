@@ -106,8 +106,15 @@ bench: $(STAMPS)/package $(STAMPS)/chromium ## what the doctor costs and how soo
 	@python benchmarks/snapshot.py
 	@UI_BENCH=1 CHROMIUM_PATH="$$(cat $(STAMPS)/chromium)" jlpm test:ui --reporter=line
 
-clinic: $(STAMPS)/package ## runs all notebooks of examples/ in real kernels, writes docs/clinic.md (half an hour)
-	@python -m tests.clinic --record
+$(STAMPS)/old: tests/clinic/old-distributed.txt
+	@mkdir -p $(STAMPS)
+	@echo "== An older Dask in .venv-old, for notebooks on versions"
+	@test -x .venv-old/bin/python || $(PYTHON) -m venv .venv-old
+	@.venv-old/bin/python -m pip install -qq -r tests/clinic/old-distributed.txt
+	@touch $@
+
+clinic: $(STAMPS)/package $(STAMPS)/old ## runs all notebooks of examples/ in real kernels, writes docs/clinic.md (half an hour)
+	@DASK_DOCTOR_OLD_PYTHON=$(CURDIR)/.venv-old/bin/python python -m tests.clinic --record
 
 images: $(STAMPS)/package $(STAMPS)/chromium ## takes the pictures in docs/images anew
 	@DOCTOR_IMAGES=1 CHROMIUM_PATH="$$(cat $(STAMPS)/chromium)" jlpm test:ui looks
@@ -123,4 +130,4 @@ lock: $(STAMPS)/python ## writes requirements.lock and yarn.lock anew
 
 clean: ## removes everything that was built or installed
 	@rm -rf $(STAMPS) $(VENV) node_modules lib dist build coverage test-results playwright-report \
-		jupyter_dask_doctor/labextension tsconfig.tsbuildinfo
+		jupyter_dask_doctor/labextension tsconfig.tsbuildinfo .venv-old

@@ -41,8 +41,12 @@ def main() -> int:
 
 
 def can(needs: str) -> bool:
-    """Is there what a notebook needs? Named by an environment variable."""
-    return bool(os.environ.get("CLINIC_HAS_" + needs.upper().replace("-", "_").replace(" ", "_")))
+    """Is there what a notebook needs?"""
+    if needs == "old-distributed":
+        return Path(os.environ.get("DASK_DOCTOR_OLD_PYTHON", "")).is_file()
+    if needs == "a GPU":
+        return Path("/proc/driver/nvidia/gpus").is_dir()
+    raise ValueError(f"nobody knows how to see whether there is {needs}")
 
 
 def describe(outcome: Outcome, took: float) -> str:
