@@ -36,6 +36,7 @@ https://github.com/dask/distributed/issues/6360
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -111,22 +112,28 @@ def root_overproduction(
     kept = {c.group for c in collections}
     is_unknown = is_found = False
     for work in usage.works(computations, code, load):
-        own = usage.groups_of(work, groups)
+        own, nthreads = usage.groups_of(work, groups), max(1, work.nthreads)
+        used: dict[str, list[TaskGroup]] = defaultdict(list)
         for g in own:
-            if g.dependencies or g.n_tasks <= 2 * max(1, work.nthreads) or g.name in kept:
+            for name in g.dependencies:
+                used[name].append(g)
+        for g in own:
+            if g.dependencies or g.n_tasks <= 2 * nthreads or g.name in kept:
                 continue
-            users = [u for u in own if g.name in u.dependencies]
+            users = used.get(g.name)
             if not users:
                 continue
             if g.sizes is None or g.sizes.n < 1:
                 is_unknown = True
+                continue
+            if g.sizes.total / g.sizes.n * g.n_tasks < limit.nbytes:
                 continue
             pile = _pile(g, work, load)
             if pile is None or not _is_reduced(pile, users, limit):
                 continue
             if pile.peak < max(limit.nbytes, limit.share * pile.total):
                 continue
-            if pile.peak < limit.ratio * max(1, work.nthreads) * pile.each:
+            if pile.peak < limit.ratio * nthreads * pile.each:
                 continue
             is_found = True
             yield _finding(pile, users, work, policy, cluster, code, limit)

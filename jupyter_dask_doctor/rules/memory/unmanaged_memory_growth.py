@@ -61,7 +61,7 @@ from ...words import MiB
 from ..registry import NotChecked, rule
 
 #: Workers whose trend is reckoned: those that grew most.
-_MAX_JUDGED = 16
+_MAX_JUDGED = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

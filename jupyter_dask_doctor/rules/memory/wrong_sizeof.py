@@ -47,6 +47,7 @@ https://github.com/dask/dask/blob/main/dask/sizeof.py
 from __future__ import annotations
 
 import ast
+import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -59,6 +60,9 @@ from ..registry import NotChecked, rule
 
 #: Packages whose objects Dask measures well (dask/sizeof.py).
 _MEASURED = frozenset({"builtins", "cudf", "cupy", "numpy", "pandas", "pyarrow", "rmm", "scipy"})
+
+#: Groups that are looked at: those of which most is held.
+_MAX_JUDGED = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +110,7 @@ def wrong_sizeof(
     code: tuple[Cell, ...] = (),
 ) -> Iterator[Finding]:
     is_unwatched = is_found = False
-    for g in groups:
+    for g in heapq.nlargest(_MAX_JUDGED, groups, key=lambda g: g.n_memory):
         kind = next((name for name in g.types if _is_own(name)), None)
         if kind is None or g.n_memory < limit.held or g.sizes is None or g.sizes.n < 1:
             continue
