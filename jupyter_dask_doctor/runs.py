@@ -73,6 +73,14 @@ def is_before(time: float, cell: Cell | None) -> bool:
     return cell is not None and cell.started is not None and time < cell.started - _SLACK
 
 
+def waiting_at(code: Iterable[Cell], since: float) -> Location | None:
+    """The cell that runs now, if it had begun by `since`: it waits for work that came then from nobody knows where."""
+    for cell in code:
+        if cell.started is not None and cell.stopped is None and cell.started <= since + _SLACK:
+            return Location(cell_id=cell.id, execution_count=cell.execution_count)
+    return None
+
+
 def of_cell(computations: Iterable[Computation], at: Location | None) -> tuple[Computation, ...]:
     return tuple(c for c in computations if same_cell(c.at, at))
 

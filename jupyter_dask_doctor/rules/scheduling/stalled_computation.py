@@ -52,7 +52,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ... import fixes, reproduce, words
+from ... import fixes, reproduce, runs, words
 from ...report import Detail, Evidence, Finding, Fix, Measure
 from ...snapshot import (
     CallStack,
@@ -150,6 +150,10 @@ def stalled_computation(
         prefix = undone[-1].layers[0][0]
     places = [t.at for t in scheduling.running if t.prefix == prefix] + [c.at for c in reversed(undone)]
     at = next((place for place in places if place is not None), None)
+    if (
+        at is None
+    ):  # what was sent before the doctor was there is known to come from this notebook's kernel only
+        at = runs.waiting_at(code, load[-1].time - stalled)
     n_waiting = load[-1].tasks_waiting + max(0, load[-1].tasks_processing - scheduling.n_running)
     yield stalled_computation.finding(
         severity="critical",

@@ -37,7 +37,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ... import calls, creation, fixes, runs, words
 from ...report import Evidence, Finding, Fix, Measure
@@ -87,6 +87,9 @@ def unrunnable_tasks(
     if cluster.is_adaptive or not cluster.is_in_process:
         allowed = max(allowed, limit.starting_seconds)
     waiting = [b for b in scheduling.blocked if b.n > 0 and b.seconds >= allowed]
+    if load:  # what was sent before the doctor was there has no place: then it is the cell that waits
+        now = load[-1].time
+        waiting = [replace(b, at=b.at or runs.waiting_at(code, now - b.seconds)) for b in waiting]
     without = [b for b in waiting if not (b.workers or b.hosts or b.resources)]
     # What had to wait before may find itself alone only now: the cause of that comes first
     is_lonely = n_workers == 0 and _lonely(load) >= allowed

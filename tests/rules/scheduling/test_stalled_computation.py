@@ -254,6 +254,17 @@ def test_while_the_cell_holds_the_kernel_no_cell_for_it_is_offered():
     assert all("call_stack" not in fix.code for fix in finding.fixes)
 
 
+def test_what_was_sent_before_the_doctor_was_there_is_what_the_running_cell_waits_for():
+    facts = sick(computations=())
+    lost = change(facts.scheduling, running=tuple(change(t, at=None) for t in facts.scheduling.running))
+    busy = (facts.code[0], change(facts.code[1], started=T0 + 33, stopped=None))
+    (finding,) = run(stalled_computation, change(facts, scheduling=lost, code=busy))
+    assert finding.at == at("c2", 2)
+    late = (facts.code[0], change(facts.code[1], started=T0 + 50, stopped=None))
+    (finding,) = run(stalled_computation, change(facts, scheduling=lost, code=late))
+    assert finding.at is None
+
+
 def test_measures_the_silence():
     facts = sick()
     (measure,) = stalled_computation.measuring(

@@ -174,6 +174,14 @@ def test_is_quiet(facts):
     assert not run(unrunnable_tasks, facts)
 
 
+def test_without_a_place_it_is_the_cell_that_waits():
+    busy = (CODE[0], change(CODE[1], started=load().time - 70, stopped=None))
+    (finding,) = run(unrunnable_tasks, sick(blocked(at=None), code=busy))
+    assert finding.at == at("c2", 2)
+    (finding,) = run(unrunnable_tasks, sick(blocked(at=None)))
+    assert finding.at is None
+
+
 def test_of_many_workers_not_all_are_shown():
     facts = sick(workers=workers(2, resources=(("GPU", 1.0),)), load=(load(n_workers=500),))
     (finding,) = run(unrunnable_tasks, facts)
