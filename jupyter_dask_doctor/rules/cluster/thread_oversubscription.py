@@ -20,9 +20,9 @@ Three facts together. Widths: threads per worker × threads of the widest pool t
 ask for), over all workers of a machine, at least 1.5 × its cores. Use: while a cell ran, the worker processes used
 at least 1.8 × the CPU that their tasks' own threads used, and 2 s more than those: others computed for them (2.5 ×
 was measured with pools of two, 1.3 × with pools of one). Want: the tasks' threads were without a core, or waited for
-others, for at least 20 % of their time. The loss is the time beyond the CPU that was of use, spread over the cores:
-that of the tasks' own threads times the width of the pool at most, for each thread of a pool does the same; and it
-is no more than the tasks' threads waited.
+others, for at least 20 % of their time. The loss lies between two bounds, and half way is told, as an estimate: at most
+what the tasks' threads waited; at least the time beyond the CPU that can have been of use, which is that of the tasks'
+own threads times the width of the pool.
 
 ## When it stays quiet
 Wide pools that nothing uses; shuffles and transfers, which use CPU beside the tasks; one worker whose pool is as
@@ -152,7 +152,9 @@ def thread_oversubscription(
             continue
         at_once = max(1, min(work.nthreads, sum(c.n_cpus for c in crowds)))
         of_use = min(used, own * crowd.pool)
-        loss = min(work.seconds - of_use / at_once, waited / max(1, work.nthreads))
+        most = waited / max(1, work.nthreads)
+        least = min(most, max(0.0, work.seconds - of_use / at_once))
+        loss = (least + most) / 2
         if loss >= limit.loss_seconds and loss >= limit.loss_share * work.seconds:
             unknown = False
             yield _finding(crowd, work, own, used, waited, loss, cluster, limit, code)
