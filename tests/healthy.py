@@ -7,6 +7,7 @@ import zlib
 from jupyter_dask_doctor import source
 from jupyter_dask_doctor.report import Edit
 from jupyter_dask_doctor.snapshot import (
+    Activity,
     BlockedTasks,
     Cell,
     Cluster,
@@ -179,6 +180,12 @@ def computation(**changes):
         "method": "compute",
         "peak_memory": 2 * GiB,
         "peak_worker_memory": 600 * MiB,
+        "activity": (
+            Activity(context="execute", prefix="sum-chunk", label="thread-cpu", seconds=38.0),
+            Activity(context="execute", prefix="sum-chunk", label="thread-noncpu", seconds=1.5),
+            Activity(context="execute", prefix="sum-chunk", label="deserialize", seconds=0.1),
+            Activity(context="gather-dep", prefix=None, label="network", seconds=0.1, nbytes=40_000),
+        ),
         "at": at("c2", 2),
     }
     return Computation(**facts | changes)

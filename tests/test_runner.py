@@ -145,7 +145,7 @@ def test_one_cause_one_finding_a_worker_killed_by_skew():
 
 
 def test_oversized_yields_to_skew_of_the_same_variable_only():
-    big = collection(name="big", sizes=sizes(*[1500 * MiB] * 8), group="big-group", names=("big-group",))
+    big = collection(name="big", sizes=sizes(*[1500 * MiB] * 4), group="big-group", names=("big-group",))
     report = runner.examine(snapshot(**SKEWED | {"collections": (ORDERS, big)}))
     assert {(f.rule, f.subject) for f in report.findings} == {
         ("partition-skew", "orders"),
