@@ -400,7 +400,9 @@ class Graphs:
         states = self.scheduler.tasks
         while graph.n_finished < len(graph.wanted):
             ts = states.get(graph.wanted[graph.n_finished])
-            if ts is not None and ts.state not in ("memory", "erred"):
+            # What nobody wants any more, and only later tasks remember, is over as well.
+            is_let_go = ts is not None and ts.state == "released" and not ts.who_wants
+            if ts is not None and ts.state not in ("memory", "erred") and not is_let_go:
                 return False
             graph.n_finished += 1
             if graph.n_finished % 200 == 0 and perf_counter() > deadline:

@@ -93,6 +93,17 @@ def test_the_same_work_twice_is_two_computations_of_equal_names(follower, client
     assert first.n_tasks == second.n_tasks
 
 
+def test_inputs_that_were_let_go_are_done(follower, client, feed):
+    first = client.map(slow, range(4), seconds=0.01)
+    second = client.map(slow, first, seconds=0.01)
+    del first
+    client.gather(second)
+    time.sleep(0.3)
+    # The first ones are released by now; the scheduler keeps them for the sake of the second ones.
+    sections = follower.pull(feed)
+    assert [c.is_done for c in sections.computations] == [True, True]
+
+
 def test_what_was_persisted_is_reused(follower, client, feed):
     x = da.ones((100,), chunks=10).persist()
     follower.until(feed, is_done)
