@@ -120,14 +120,8 @@ def _with(text: str, span: source.Span, cuts: list[tuple[source.Span, str]]) -> 
     made = []
     place = (span.line, span.column)
     for cut, new in cuts:
-        made.append(_between(text, place, (cut.line, cut.column)))
+        made.append(source.between(text, place, (cut.line, cut.column)))
         made.append(new)
         place = (cut.end_line, cut.end_column)
-    made.append(_between(text, place, (span.end_line, span.end_column)))
+    made.append(source.between(text, place, (span.end_line, span.end_column)))
     return "".join(made)
-
-
-def _between(text: str, start: tuple[int, int], end: tuple[int, int]) -> str:
-    if start == end:
-        return ""
-    return source.text(text, source.Span(line=start[0], column=start[1], end_line=end[0], end_column=end[1]))

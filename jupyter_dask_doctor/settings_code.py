@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from . import creation, fixes, source
+from . import creation, fixes, source, statements
 from .report import Fix
 from .snapshot import Cell, Cluster, Location
 
@@ -14,6 +14,29 @@ def block(values: Mapping[str, str]) -> str:
     """Code that sets them: names of settings and their values as Python source."""
     rows = "".join(f'    "{name}": {value},\n' for name, value in values.items())
     return f"import dask\n\ndask.config.set({{\n{rows}}})"
+
+
+def setting(code: Sequence[Cell], key: str) -> tuple[Cell, ast.Constant] | None:
+    """Where the notebook sets one of Dask's settings to a plain value: the last such place in a cell that ran.
+
+    Sees `dask.config.set({"distributed.scheduler.allowed-failures": 0})` and the same with keywords.
+    """
+    found: tuple[Cell, ast.Constant] | None = None
+    for cell in sorted((c for c in code if c.started is not None), key=lambda c: c.started or 0.0):
+        tree = source.parse(cell.source)
+        for call in fixes.calls(tree, "set") if tree is not None else ():
+            for name, value in _settings(call):
+                if _same_key(name, key) and isinstance(value, ast.Constant):
+                    found = cell, value
+    return found
+
+
+def is_config(call: ast.Call) -> bool:
+    """Is it a call of a function of `dask.config`?"""
+    owner = call.func.value if isinstance(call.func, ast.Attribute) else None
+    return (isinstance(owner, ast.Name) and owner.id == "config") or (
+        isinstance(owner, ast.Attribute) and owner.attr == "config"
+    )
 
 
 def set_before(
@@ -34,25 +57,12 @@ def set_before(
             return fix, _at(cell, dictionary.lineno)
     if made is not None:
         at = _at(made.cell, made.call.lineno)
-        statement = creation_statement(made)
-        where = source.span(made.cell.source, statement) if statement is not None else None
-        if where is not None and where.column == 0:
-            new = f"{block(values)}\n{source.text(made.cell.source, where)}"
-            fix = fixes.replace(made.cell, where, new, title=title, expect=expect)
-            if fix is not None:
-                return fix, at
+        fix = statements.ahead_of(made, block(values), title=title, expect=expect)
+        if fix is not None:
+            return fix, at
     else:
         at = None
     return fixes.advice(f"# before the cluster is made\n{block(values)}", title=title, expect=expect), at
-
-
-def creation_statement(made: creation.Creation) -> ast.stmt | None:
-    """The statement at the top of its cell in which the call stands."""
-    tree = source.parse(made.cell.source)
-    for statement in tree.body if tree is not None else ():
-        if any(node is made.call for node in ast.walk(statement)):
-            return statement
-    return None
 
 
 def _set_already(
@@ -86,16 +96,29 @@ def _with_values(text: str, outer: ast.Dict, changes: Sequence[tuple[ast.expr, s
     made = []
     for node, new in sorted(changes, key=lambda change: (change[0].lineno, change[0].col_offset)):
         cut = source.span(text, node)
-        made += [_between(text, place, (cut.line, cut.column)), new]
+        made += [source.between(text, place, (cut.line, cut.column)), new]
         place = (cut.end_line, cut.end_column)
-    return "".join([*made, _between(text, place, (where.end_line, where.end_column))])
-
-
-def _between(text: str, start: tuple[int, int], end: tuple[int, int]) -> str:
-    if start == end:
-        return ""
-    return source.text(text, source.Span(line=start[0], column=start[1], end_line=end[0], end_column=end[1]))
+    return "".join([*made, source.between(text, place, (where.end_line, where.end_column))])
 
 
 def _at(cell: Cell, line: int) -> Location:
     return Location(cell_id=cell.id, execution_count=cell.execution_count, line=line)
+
+
+def _settings(call: ast.Call) -> Iterator[tuple[str, ast.expr]]:
+    """Of a call of `dask.config.set`: names with dots, and values."""
+    if not is_config(call):
+        return
+    for argument in call.args:
+        if isinstance(argument, ast.Dict):
+            for name, value in zip(argument.keys, argument.values, strict=True):
+                if isinstance(name, ast.Constant) and isinstance(name.value, str):
+                    yield name.value, value
+    for keyword in call.keywords:
+        if keyword.arg is not None:
+            yield keyword.arg.replace("__", "."), keyword.value
+
+
+def _same_key(one: str, other: str) -> bool:
+    """Dask takes hyphens and underscores for the same."""
+    return one.replace("_", "-") == other.replace("_", "-")

@@ -68,6 +68,13 @@ def span(source: str, node: ast.expr | ast.stmt | ast.keyword) -> Span:
     )
 
 
+def between(source: str, start: tuple[int, int], stop: tuple[int, int]) -> str:
+    """What stands from one (line, column) up to another; empty when the second does not come after the first."""
+    if start >= stop:
+        return ""
+    return text(source, Span(line=start[0], column=start[1], end_line=stop[0], end_column=stop[1]))
+
+
 def text(source: str, where: Span) -> str:
     """What stands there now."""
     rows = lines(source)[where.line - 1 : where.end_line]

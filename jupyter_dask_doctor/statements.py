@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
 
 from . import fixes, source
 from .creation import Creation
@@ -47,69 +46,13 @@ def without_keyword(
     elif len(given) > 1:
         after = source.span(cell.source, given[1])
         stop = (after.line, after.column)
-    head = _between(cell.source, (whole.line, whole.column), start)
-    tail = _between(cell.source, stop, (whole.end_line, whole.end_column))
-    if "#" in _between(cell.source, start, stop):
+    head = source.between(cell.source, (whole.line, whole.column), start)
+    tail = source.between(cell.source, stop, (whole.end_line, whole.end_column))
+    if "#" in source.between(cell.source, start, stop):
         return None  # a comment would go with it
     made = f"{head}{tail}"
     fix = fixes.replace(cell, whole, made, title=title, expect=expect, rerun=rerun)
     return fix if fix is not None and _says_the_same(call, made, name) else None
-
-
-def setting(code: Sequence[Cell], key: str) -> tuple[Cell, ast.Constant] | None:
-    """Where the notebook sets one of Dask's settings to a plain value: the last such place in a cell that ran.
-
-    Sees `dask.config.set({"distributed.scheduler.allowed-failures": 0})` and the same with keywords.
-    """
-    found: tuple[Cell, ast.Constant] | None = None
-    for cell in sorted((c for c in code if c.started is not None), key=lambda c: c.started or 0.0):
-        tree = source.parse(cell.source)
-        for call in fixes.calls(tree, "set") if tree is not None else ():
-            for name, value in _settings(call):
-                if _same_key(name, key) and isinstance(value, ast.Constant):
-                    found = cell, value
-    return found
-
-
-def settings_block(settings: Mapping[str, str]) -> str:
-    """Code that sets them in this process and for workers started from it afterwards."""
-    rows = "".join(f'    "{name}": {value},\n' for name, value in settings.items())
-    return f"import dask\n\ndask.config.set({{\n{rows}}})"
-
-
-def is_config(call: ast.Call) -> bool:
-    """Is it a call of a function of `dask.config`?"""
-    owner = call.func.value if isinstance(call.func, ast.Attribute) else None
-    return (isinstance(owner, ast.Name) and owner.id == "config") or (
-        isinstance(owner, ast.Attribute) and owner.attr == "config"
-    )
-
-
-def _settings(call: ast.Call) -> Iterator[tuple[str, ast.expr]]:
-    """Of a call of `dask.config.set`: names with dots, and values."""
-    if not is_config(call):
-        return
-    for argument in call.args:
-        if isinstance(argument, ast.Dict):
-            for name, value in zip(argument.keys, argument.values, strict=True):
-                if isinstance(name, ast.Constant) and isinstance(name.value, str):
-                    yield name.value, value
-    for keyword in call.keywords:
-        if keyword.arg is not None:
-            yield keyword.arg.replace("__", "."), keyword.value
-
-
-def _same_key(one: str, other: str) -> bool:
-    """Dask takes hyphens and underscores for the same."""
-    return one.replace("_", "-") == other.replace("_", "-")
-
-
-def _between(text: str, start: tuple[int, int], stop: tuple[int, int]) -> str:
-    if start >= stop:
-        return ""
-    return source.text(
-        text, source.Span(line=start[0], column=start[1], end_line=stop[0], end_column=stop[1])
-    )
 
 
 def _says_the_same(call: ast.Call, made: str, name: str) -> bool:

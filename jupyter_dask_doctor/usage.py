@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from . import runs
+from .report import Measure
 from .snapshot import Activity, Cell, Computation, Load, Location, MemorySample, TaskGroup, Worker
 
 #: Two points of the load that lie further apart say nothing of the time between them.
@@ -202,3 +203,19 @@ def idle_share(work: Work) -> float | None:
     if spent is None or work.seconds <= 0 or work.nthreads < 1:
         return None
     return min(1.0, max(0.0, 1 - spent / (work.nthreads * work.seconds)))
+
+
+def time_of_tasks(
+    subject: str,
+    at: Location | None,
+    *,
+    computations: tuple[Computation, ...],
+    load: tuple[Load, ...] = (),
+    code: tuple[Cell, ...] = (),
+    **_: object,
+) -> tuple[Measure, ...]:
+    """What rules on lost time compare: how long the last run of the ailing cell had tasks to do."""
+    found = [w for w in works(computations, code, load) if runs.same_cell(w.at, at)]
+    if not found or not found[-1].is_done:
+        return ()
+    return (Measure(label="time of its tasks", value=found[-1].seconds, unit="seconds"),)

@@ -6,7 +6,9 @@ import pytest
 
 from jupyter_dask_doctor import fixes, source
 from jupyter_dask_doctor.creation import creation
-from jupyter_dask_doctor.statements import ahead_of, setting, settings_block, without_keyword
+from jupyter_dask_doctor.settings_code import block as settings_block
+from jupyter_dask_doctor.settings_code import setting
+from jupyter_dask_doctor.statements import ahead_of, without_keyword
 from tests.healthy import apply, change, cluster, code
 
 

@@ -39,7 +39,7 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ... import fixes, runs, source, statements, words
+from ... import fixes, runs, settings_code, source, statements, words
 from ...report import Evidence, Finding, Fix, Measure
 from ...snapshot import Cell, Cluster, Kernel, Load, LocalRun, Location
 from ..registry import rule
@@ -132,7 +132,7 @@ def _finding(
     at = own[0].at
     cell = runs.cell_at(code, at)
     call = _call(cell) if cell is not None else None
-    setting = statements.setting(code, "scheduler") if call is None else None
+    setting = settings_code.setting(code, "scheduler") if call is None else None
     asked = _asked(call) if call is not None else setting[1].value if setting is not None else None
     kind = _KINDS.get(asked.lower(), "local") if isinstance(asked, str) else "local"
     now = load[-1].time if load else None
@@ -204,7 +204,7 @@ def _call(cell: Cell) -> ast.Call | None:
     """The call in a cell that asks for a scheduler in this process."""
     tree = source.parse(cell.source)
     for node in ast.walk(tree) if tree is not None else ():
-        if isinstance(node, ast.Call) and not statements.is_config(node) and _asked(node) is not None:
+        if isinstance(node, ast.Call) and not settings_code.is_config(node) and _asked(node) is not None:
             return node
     return None
 

@@ -39,7 +39,7 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import creation, fixes, runs, source, statements, words
+from ... import creation, fixes, runs, settings_code, source, statements, words
 from ...report import Evidence, Finding, Fix, Unit
 from ...snapshot import Cell, Cluster, Location, Policy, TaskFailure, WorkerLoss
 from ..registry import rule
@@ -179,7 +179,7 @@ def _finding(
     lost: Sequence[WorkerLoss],
     given_up: Sequence[TaskFailure],
 ) -> Finding:
-    found = statements.setting(code, setting.key)
+    found = settings_code.setting(code, setting.key)
     made = creation.creation(code, cluster) if cluster.is_in_process else None
     at = None
     if found is not None:
@@ -209,7 +209,7 @@ def _finding(
 def _fix(setting: _Setting, found: tuple[Cell, ast.Constant] | None, made: creation.Creation | None) -> Fix:
     title = f"Back to Dask's default of {words.code(setting.key)}"
     expect = f"{setting.default.strip(chr(34))}; the cluster has to be made anew, and what it holds is lost"
-    block = statements.settings_block({setting.key: setting.default})
+    block = settings_code.block({setting.key: setting.default})
     fix: Fix | None = None
     if found is not None:
         cell, node = found

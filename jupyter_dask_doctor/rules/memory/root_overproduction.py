@@ -40,7 +40,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import creation, fixes, runs, source, statements, usage, words
+from ... import creation, fixes, runs, settings_code, source, statements, usage, words
 from ...report import Chart, Evidence, Finding, Fix, Limit, Measure, Series, Severity
 from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location, Policy, TaskGroup
 from ...words import MiB
@@ -239,14 +239,14 @@ def _fixes(pile: _Pile, work: usage.Work, cluster: Cluster, code: tuple[Cell, ..
         f"results held {words.nbytes(pile.peak)} → about {words.nbytes(2 * pile.each * work.nthreads)}; "
         "the cluster must be made anew"
     )
-    place = statements.setting(code, KEY)
+    place = settings_code.setting(code, KEY)
     if place is not None:
         cell, constant = place
         span = source.span(cell.source, constant)
         made = fixes.replace(cell, span, "1.1", title=title, expect=expect)
         if made is not None:
             return (made,)
-    text = statements.settings_block({KEY: "1.1"})
+    text = settings_code.block({KEY: "1.1"})
     where = creation.creation(code, cluster)
     ahead = statements.ahead_of(where, text, title=title, expect=expect) if where is not None else None
     return (ahead or fixes.advice(f"# before the cluster is made\n{text}", title=title, expect=expect),)

@@ -44,9 +44,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import fixes, runs, source, usage, words
-from ...report import Evidence, Finding, Fix, Measure
-from ...snapshot import Activity, Cell, Computation, Load, Location, Worker
+from ... import fixes, source, usage, words
+from ...report import Evidence, Finding, Fix
+from ...snapshot import Activity, Cell, Computation, Load, Worker
 from ..registry import NotChecked, rule
 
 #: Of the time without CPU: more than this spent on spilled data is another rule's matter.
@@ -81,21 +81,6 @@ class Thresholds:
     stake: float = 0.1
 
 
-def _measure(
-    subject: str,
-    at: Location | None,
-    *,
-    computations: tuple[Computation, ...],
-    load: tuple[Load, ...] = (),
-    code: tuple[Cell, ...] = (),
-    **_: object,
-) -> tuple[Measure, ...]:
-    found = [w for w in usage.works(computations, code, load) if runs.same_cell(w.at, at)]
-    if not found or not found[-1].is_done:
-        return ()
-    return (Measure(label="time of its tasks", value=found[-1].seconds, unit="seconds"),)
-
-
 @rule(
     id="disk-bound",
     title="Tasks wait for the disk",
@@ -108,7 +93,7 @@ def _measure(
         "worker-memory-pressure": "cell",
         "killed-worker": "cell",
     },
-    measure=_measure,
+    measure=usage.time_of_tasks,
 )
 def disk_bound(
     workers: tuple[Worker, ...],

@@ -42,15 +42,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import creation, fixes, runs, usage, words
-from ...report import Evidence, Finding, Fix, Measure
+from ... import creation, fixes, usage, words
+from ...report import Evidence, Finding, Fix
 from ...snapshot import (
     Cell,
     Cluster,
     Computation,
     Kernel,
     Load,
-    Location,
     MemorySample,
     TaskGroup,
     Worker,
@@ -99,28 +98,13 @@ class _Turns:
     saved: float
 
 
-def _measure(
-    subject: str,
-    at: Location | None,
-    *,
-    computations: tuple[Computation, ...],
-    load: tuple[Load, ...] = (),
-    code: tuple[Cell, ...] = (),
-    **_: object,
-) -> tuple[Measure, ...]:
-    found = [w for w in usage.works(computations, code, load) if runs.same_cell(w.at, at)]
-    if not found or not found[-1].is_done:
-        return ()
-    return (Measure(label="time of its tasks", value=found[-1].seconds, unit="seconds"),)
-
-
 @rule(
     id="gil-contention",
     title="Threads take turns instead of running at once",
     severity="warning",
     thresholds=Thresholds(),
     about=("workers",),
-    measure=_measure,
+    measure=usage.time_of_tasks,
 )
 def gil_contention(
     workers: tuple[Worker, ...],

@@ -47,14 +47,13 @@ from dataclasses import dataclass
 
 from ... import fixes, lateness, offers, runs, usage, words
 from ...lateness import Facts, Straggler, neighbours
-from ...report import Detail, Evidence, Finding, Fix, Measure
+from ...report import Detail, Evidence, Finding, Fix
 from ...snapshot import (
     Cell,
     Cluster,
     Collection,
     Computation,
     Load,
-    Location,
     RunningTask,
     Scheduling,
     TaskGroup,
@@ -91,21 +90,6 @@ class Thresholds:
     stake: float = 0.05
 
 
-def _measure(
-    subject: str,
-    at: Location | None,
-    *,
-    computations: tuple[Computation, ...],
-    load: tuple[Load, ...],
-    code: tuple[Cell, ...] = (),
-    **_: object,
-) -> tuple[Measure, ...]:
-    found = [w for w in usage.works(computations, code, load) if runs.same_cell(w.at, at)]
-    if not found or not found[-1].is_done:
-        return ()
-    return (Measure(label="time of its tasks", value=found[-1].seconds, unit="seconds"),)
-
-
 @rule(
     id="stragglers",
     title="A few tasks keep all others waiting",
@@ -119,7 +103,7 @@ def _measure(
         "worker-memory-pressure": "cell",
         "stalled-computation": "cell",
     },
-    measure=_measure,
+    measure=usage.time_of_tasks,
 )
 def stragglers(
     computations: tuple[Computation, ...],

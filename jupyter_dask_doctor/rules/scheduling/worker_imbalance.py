@@ -44,7 +44,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ... import fixes, runs, source, usage, words
-from ...report import Chart, Evidence, Finding, Fix, Measure, Series
+from ...report import Chart, Evidence, Finding, Fix, Series
 from ...snapshot import (
     Cell,
     Cluster,
@@ -100,21 +100,6 @@ class _Uneven:
     lost: float
 
 
-def _measure(
-    subject: str,
-    at: Location | None,
-    *,
-    computations: tuple[Computation, ...],
-    load: tuple[Load, ...] = (),
-    code: tuple[Cell, ...] = (),
-    **_: object,
-) -> tuple[Measure, ...]:
-    found = [w for w in usage.works(computations, code, load) if runs.same_cell(w.at, at)]
-    if not found or not found[-1].is_done:
-        return ()
-    return (Measure(label="time of its tasks", value=found[-1].seconds, unit="seconds"),)
-
-
 @rule(
     id="worker-imbalance",
     title="One worker is busy while others are idle",
@@ -127,7 +112,7 @@ def _measure(
         "killed-worker": "cell",
         "worker-memory-pressure": "cell",
     },
-    measure=_measure,
+    measure=usage.time_of_tasks,
 )
 def worker_imbalance(
     workers: tuple[Worker, ...],
