@@ -1,9 +1,11 @@
 """A dozen notebooks of the clinic in real kernels. `make clinic` runs them all."""
 
+import subprocess
+import sys
+
 import pytest
 
-from .notebooks import EXAMPLES, read
-from .run import visit
+from .notebooks import EXAMPLES, ROOT
 
 DOZEN = (
     "cluster/bypassed-client",
@@ -21,12 +23,11 @@ DOZEN = (
 )
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(280)
 @pytest.mark.parametrize("name", DOZEN)
 def test_is_told_what_it_has(name):
-    outcome = visit(read(EXAMPLES / f"{name}.ipynb"))
-    assert not outcome.trouble
-    if outcome.notebook.expected is not None:
-        assert outcome.found_after is not None, (outcome.near_misses, outcome.checks)
-    assert not outcome.false_alarms
-    assert not outcome.faults
+    """In a process of its own, as by hand: it ends with 1 for a finding that is missed or a false alarm."""
+    command = [sys.executable, "-m", "tests.clinic", str(EXAMPLES / f"{name}.ipynb")]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=260, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert f"ok    {name} " in ran.stdout

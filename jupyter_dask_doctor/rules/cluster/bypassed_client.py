@@ -39,7 +39,8 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ... import fixes, runs, settings_code, source, statements, words
+from ... import runs, source, words
+from ...remedies import fixes, settings_code, statements
 from ...report import Evidence, Finding, Fix, Measure
 from ...snapshot import Cell, Cluster, Kernel, Load, LocalRun, Location
 from ..registry import rule

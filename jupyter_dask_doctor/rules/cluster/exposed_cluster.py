@@ -39,8 +39,9 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ... import creation, fixes, words
-from ...creation import Creation
+from ... import words
+from ...remedies import creation, fixes
+from ...remedies.creation import Creation
 from ...report import Evidence, Finding, Fix
 from ...snapshot import Cell, Cluster, Location, Policy, Worker
 from ..registry import rule

@@ -37,7 +37,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import creation, fixes, runs, words
+from ... import runs, words
+from ...remedies import creation, fixes
 from ...report import Evidence, Finding, Fix
 from ...snapshot import Cell, Cluster, Computation, Location, TaskGroup, Worker, WorkerEnvironment
 from ..registry import rule

@@ -39,7 +39,8 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import creation, fixes, runs, settings_code, source, statements, words
+from ... import runs, source, words
+from ...remedies import creation, fixes, settings_code, statements
 from ...report import Evidence, Finding, Fix, Unit
 from ...snapshot import Cell, Cluster, Location, Policy, TaskFailure, WorkerLoss
 from ..registry import rule

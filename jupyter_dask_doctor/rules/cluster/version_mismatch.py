@@ -42,7 +42,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ... import fixes, words
+from ... import words
+from ...remedies import fixes
 from ...report import Evidence, Finding, Fix
 from ...snapshot import Versions
 from ..registry import rule

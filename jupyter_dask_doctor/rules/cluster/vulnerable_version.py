@@ -48,7 +48,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ... import fixes, words
+from ... import words
+from ...remedies import fixes
 from ...report import Evidence, Finding
 from ...snapshot import Policy, Versions
 from ..registry import rule

@@ -38,7 +38,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ... import fixes, offers, runs, words
+from ... import runs, words
+from ...remedies import fixes, offers
 from ...report import Chart, Evidence, Finding, Fix, Measure, Series, Severity
 from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location
 from ..registry import rule

@@ -48,7 +48,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ... import fixes, runs, source, words
+from ... import runs, source, words
+from ...remedies import fixes
 from ...report import Evidence, Finding, Fix, Measure
 from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location, TaskGroup
 from ..registry import rule

@@ -38,7 +38,8 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ... import fixes, runs, source, words
+from ... import runs, source, words
+from ...remedies import fixes
 from ...report import Evidence, Finding, Fix, Measure
 from ...snapshot import Cell, Collection, Computation, Location
 from ..registry import rule

@@ -38,7 +38,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import fixes, relief, words
+from ... import words
+from ...remedies import fixes, relief
 from ...report import Chart, Evidence, Finding, Limit, Series
 from ...snapshot import Cell, Cluster, MemorySample, Worker, WorkerEnvironment
 from ...words import MiB

@@ -47,7 +47,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ... import settings_code, words
+from ... import words
+from ...remedies import settings_code
 from ...report import Evidence, Finding, Fix, Measure, Severity
 from ...snapshot import Cell, Cluster, Computation, Location, Worker, WorkerEnvironment
 from ..registry import rule

@@ -38,7 +38,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import creation, fixes, words
+from ... import words
+from ...remedies import creation, fixes
 from ...report import Evidence, Finding, Fix, Measure, Severity
 from ...snapshot import Cell, Cluster, Collection, Kernel, Location, Worker, WorkerEnvironment
 from ...words import GiB, MiB

@@ -43,7 +43,8 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import fixes, planned, runs, source, words
+from ... import planned, runs, source, words
+from ...remedies import fixes
 from ...report import Evidence, Finding, Fix, Measure, Severity
 from ...snapshot import Cell, Cluster, Collection, Kernel, Location, Worker, WorkerLoss
 from ...words import GiB, MiB

@@ -42,7 +42,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import creation, fixes, settings_code, words
+from ... import words
+from ...remedies import creation, fixes, settings_code
 from ...report import Evidence, Finding, Fix, Measure, Severity
 from ...snapshot import Cell, Cluster, Collection, Location, Worker, WorkerEnvironment
 from ...words import GiB, MiB

@@ -43,7 +43,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import fixes, offers, runs, usage, words
+from ... import runs, usage, words
+from ...remedies import fixes, offers
 from ...report import Chart, Evidence, Finding, Fix, Limit, Measure, Series
 from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location, TaskGroup, Worker
 from ..registry import NotChecked, rule

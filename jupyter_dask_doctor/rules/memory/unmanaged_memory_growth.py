@@ -53,7 +53,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import relief, runs, trends, words
+from ... import runs, trends, words
+from ...remedies import relief
 from ...report import Chart, Evidence, Finding, Limit, Measure, Series, Severity
 from ...snapshot import Cell, Cluster, Computation, Location, Rest, Worker, WorkerEnvironment
 from ...trends import Trend

@@ -42,7 +42,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ... import offers, runs, words
+from ... import runs, words
+from ...remedies import offers
 from ...report import Chart, Evidence, Finding, Fix, Limit, Measure, Series, Severity
 from ...snapshot import (
     Cell,

@@ -51,7 +51,8 @@ import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import creation, fixes, runs, source, trends, words
+from ... import runs, source, trends, words
+from ...remedies import creation, fixes
 from ...report import Chart, Evidence, Finding, Fix, Measure, Series, Severity
 from ...snapshot import Cell, Cluster, Computation, Load, Location, TaskGroup, Worker
 from ...trends import Trend

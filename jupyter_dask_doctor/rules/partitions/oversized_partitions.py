@@ -41,7 +41,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ... import fixes, offers, runs, words
+from ... import runs, words
+from ...remedies import fixes, offers
 from ...report import Evidence, Finding, Fix, Measure, Severity
 from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location, Worker
 from ...words import GiB, MiB

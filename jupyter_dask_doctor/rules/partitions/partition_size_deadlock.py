@@ -38,7 +38,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ... import fixes, source, words
+from ... import source, words
+from ...remedies import fixes
 from ...report import Evidence, Finding, Fix
 from ...snapshot import Cell, Cluster, Collection, Location
 from ..registry import rule

@@ -54,7 +54,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ... import offers, runs, words
+from ... import runs, words
+from ...remedies import offers
 from ...report import Chart, Evidence, Finding, Fix, Limit, Measure, Series, Severity
 from ...snapshot import (
     Cell,

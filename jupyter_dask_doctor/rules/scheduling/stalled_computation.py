@@ -52,7 +52,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ... import fixes, reproduce, runs, words
+from ... import runs, words
+from ...remedies import fixes, reproduce
 from ...report import Detail, Evidence, Finding, Fix, Measure
 from ...snapshot import (
     CallStack,

@@ -45,8 +45,9 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import fixes, lateness, offers, runs, usage, words
+from ... import lateness, runs, usage, words
 from ...lateness import Facts, Straggler, neighbours
+from ...remedies import fixes, offers
 from ...report import Detail, Evidence, Finding, Fix
 from ...snapshot import (
     Cell,

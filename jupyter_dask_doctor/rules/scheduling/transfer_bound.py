@@ -40,7 +40,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import fixes, runs, usage, words
+from ... import runs, usage, words
+from ...remedies import fixes
 from ...report import Evidence, Finding, Fix, Measure
 from ...snapshot import Activity, Cell, Collection, Computation, Load, Location, TaskGroup
 from ..registry import NotChecked, rule

@@ -43,7 +43,8 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import fixes, runs, source, usage, words
+from ... import runs, source, usage, words
+from ...remedies import fixes
 from ...report import Chart, Evidence, Finding, Fix, Series
 from ...snapshot import (
     Cell,

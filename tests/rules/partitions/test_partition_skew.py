@@ -2,7 +2,7 @@
 
 import pytest
 
-from jupyter_dask_doctor import fixes
+from jupyter_dask_doctor.remedies import fixes
 from jupyter_dask_doctor.rules.partitions import partition_skew
 from tests.healthy import (
     GiB,

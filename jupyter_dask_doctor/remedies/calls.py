@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Iterator, Sequence
 
-from . import fixes, source
+from .. import source
+from ..snapshot import Cell, Cluster
+from . import fixes
 from .creation import Creation
-from .snapshot import Cell, Cluster
 
 
 def expression(cluster: Cluster) -> str | None:

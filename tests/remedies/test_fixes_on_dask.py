@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jupyter_dask_doctor import fixes
+from jupyter_dask_doctor.remedies import fixes
 from tests.healthy import cluster, collection, sizes
 
 dd = pytest.importorskip("dask.dataframe")

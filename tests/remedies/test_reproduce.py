@@ -2,7 +2,7 @@
 
 import pytest
 
-from jupyter_dask_doctor import reproduce
+from jupyter_dask_doctor.remedies import reproduce
 from tests.healthy import at, change, cluster, code, collection
 
 FRAME = collection(name="df", npartitions=20)

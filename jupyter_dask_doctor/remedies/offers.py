@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from . import fixes, runs, words
-from .report import Fix
-from .snapshot import Cell, Cluster, Collection, Load, Location, PartitionSizes, Worker
-from .words import GiB
+from .. import runs, words
+from ..report import Fix
+from ..snapshot import Cell, Cluster, Collection, Load, Location, PartitionSizes, Worker
+from ..words import GiB
+from . import fixes
 
 #: From here on a partition counts as larger than its neighbours.
 UNEVEN = 4.0

@@ -9,10 +9,10 @@ import re
 import zlib
 from collections.abc import Sequence
 
-from . import source, words
-from .report import Applicability, Edit, Fix
-from .snapshot import Cell, Cluster, Collection, Load, Location, PartitionSizes
-from .words import MiB
+from .. import source, words
+from ..report import Applicability, Edit, Fix
+from ..snapshot import Cell, Cluster, Collection, Load, Location, PartitionSizes
+from ..words import MiB
 
 #: Dask's own aim for a partition (docs.dask.org/en/stable/dataframe-best-practices.html).
 TARGET = 100 * MiB

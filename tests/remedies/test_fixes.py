@@ -4,7 +4,8 @@ import zlib
 
 import pytest
 
-from jupyter_dask_doctor import fixes, source
+from jupyter_dask_doctor import source
+from jupyter_dask_doctor.remedies import fixes
 from tests.healthy import MiB, apply, at, cell, cluster, code, collection, load, sizes, skewed
 
 

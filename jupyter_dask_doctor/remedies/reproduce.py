@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
-from . import calls, fixes, runs, source, words
-from .report import Fix
-from .snapshot import Cell, Cluster, Collection, Location
+from .. import runs, source, words
+from ..report import Fix
+from ..snapshot import Cell, Cluster, Collection, Location
+from . import calls, fixes
 
 #: What `submit` and `map` keep for themselves; all other keywords are the function's.
 _OF_THE_CLIENT = frozenset(

@@ -6,9 +6,10 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from . import fixes, source
-from .report import Applicability, Fix
-from .snapshot import Cell, Cluster
+from .. import source
+from ..report import Applicability, Fix
+from ..snapshot import Cell, Cluster
+from . import fixes
 
 #: Classes whose call starts a cluster on this machine and takes the options of LocalCluster.
 _CLUSTERS = ("LocalCluster", "LocalCUDACluster")

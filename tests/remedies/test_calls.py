@@ -2,7 +2,7 @@
 
 import pytest
 
-from jupyter_dask_doctor import calls, creation
+from jupyter_dask_doctor.remedies import calls, creation
 from tests.healthy import apply, cell, change, cluster, code
 
 OURS = cluster(cluster_variable="cluster", client_variable="client")

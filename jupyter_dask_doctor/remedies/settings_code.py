@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 
-from . import creation, fixes, source, statements
-from .report import Fix
-from .snapshot import Cell, Cluster, Location
+from .. import source
+from ..report import Fix
+from ..snapshot import Cell, Cluster, Location
+from . import creation, fixes, statements
 
 
 def block(values: Mapping[str, str]) -> str:

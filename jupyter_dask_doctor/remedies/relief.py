@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..report import Fix
+from ..snapshot import Cell, Cluster, Location, WorkerEnvironment
 from . import fixes
-from .report import Fix
-from .snapshot import Cell, Cluster, Location, WorkerEnvironment
 
 _TRIM = """\
 import ctypes

@@ -1,6 +1,6 @@
 """Settings of Dask, found in the notebook and changed, or put ahead of the cluster."""
 
-from jupyter_dask_doctor.settings_code import set_before
+from jupyter_dask_doctor.remedies.settings_code import set_before
 from tests.healthy import apply, cell, cluster, code
 
 OURS = cluster(cluster_variable="cluster", client_variable="client")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jupyter_dask_doctor.creation import creation, set_options
+from jupyter_dask_doctor.remedies.creation import creation, set_options
 from tests.healthy import apply, cell, change, cluster, code
 
 OURS = cluster(cluster_variable="cluster", client_variable="client")

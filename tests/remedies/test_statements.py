@@ -4,11 +4,12 @@ import ast
 
 import pytest
 
-from jupyter_dask_doctor import fixes, source
-from jupyter_dask_doctor.creation import creation
-from jupyter_dask_doctor.settings_code import block as settings_block
-from jupyter_dask_doctor.settings_code import setting
-from jupyter_dask_doctor.statements import ahead_of, without_keyword
+from jupyter_dask_doctor import source
+from jupyter_dask_doctor.remedies import fixes
+from jupyter_dask_doctor.remedies.creation import creation
+from jupyter_dask_doctor.remedies.settings_code import block as settings_block
+from jupyter_dask_doctor.remedies.settings_code import setting
+from jupyter_dask_doctor.remedies.statements import ahead_of, without_keyword
 from tests.healthy import apply, change, cluster, code
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 
-from . import fixes, source
+from .. import source
+from ..report import Fix
+from ..snapshot import Cell, Location
+from . import fixes
 from .creation import Creation
-from .report import Fix
-from .snapshot import Cell, Location
 
 
 def ahead_of(where: Creation, code: str, *, title: str, expect: str) -> Fix | None:
