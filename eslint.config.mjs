@@ -13,7 +13,7 @@ const forbid = (group, message) => [
 export default tseslint.config(
   {
     ignores: [
-      '.venv',
+      '.venv*',
       '.nox',
       '.yarn',
       '.make',
