@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..snapshot import Load, Location, MemorySample, Worker, WorkerChange, WorkerLoss
@@ -14,6 +14,8 @@ from .scheduler_view import WORKER_FIELDS
 #: Samples per worker: one for every `SLOT` seconds, the highest of the slot.
 MAX_SAMPLES = 150
 SLOT = 2.0
+#: Share of the highest memory that counts as the same height.
+NEAR_PEAK = 0.95
 #: Workers that keep samples.
 MAX_SAMPLED = 64
 #: Points of the cluster's load, one a second at most.
@@ -139,13 +141,12 @@ class Workers:
 
     def _worker(self, row: Mapping[str, Any]) -> Worker:
         ring = self._samples.get(row["address"], ())
-        peak = max(ring, key=lambda entry: entry[0].process, default=None)
         return Worker(
             **{name: row[name] for name in PLAIN},
             memory_limit=row["memory_limit"] or None,
             resources=tuple((name, n) for name, n in row["resources"]),
             samples=tuple(sample for sample, _ in ring),
-            prefixes_at_peak=peak[1] if peak is not None else (),
+            prefixes_at_peak=_at_peak(ring),
         )
 
     def loads(self) -> tuple[Load, ...]:
@@ -191,6 +192,14 @@ def _facts(row: Sequence[Any], to_kernel: Callable[[float], float]) -> dict[str,
 def _location(cells: CellLog, row: Mapping[str, Any], prefixes: set[str]) -> Location | None:
     is_ours = not row["prefixes"] or not prefixes.isdisjoint(row["prefixes"])
     return cells.at(row["time"]) if is_ours else None
+
+
+def _at_peak(ring: Iterable[tuple[MemorySample, tuple[str, ...]]]) -> tuple[str, ...]:
+    """What ran at the highest sample. A heartbeat may tell of memory that a task held which has just ended: then
+    what ran at nearly the same height."""
+    highest = max((sample.process for sample, _ in ring), default=0)
+    near = [entry for entry in ring if entry[1] and entry[0].process >= NEAR_PEAK * highest]
+    return max(near, key=lambda entry: entry[0].process)[1] if near else ()
 
 
 def _sum(read: float | None, write: float | None) -> float | None:

@@ -312,3 +312,14 @@ class TestWithoutThePlugin:
         workers = taken(limited_reply({"workers": {}}, {}))
         assert workers.workers() == ()
         assert workers.loads()[-1].process_max == 0
+
+
+def test_what_held_the_memory_may_have_ended_when_it_is_told():
+    workers = Workers()
+    grown = {"process": 300 * MiB, "prefixes": ["swell"]}
+    late = {"process": 301 * MiB, "prefixes": []}
+    for time, row in ((0, {}), (2 * SLOT, grown), (4 * SLOT, late)):
+        workers.take(reply(time, row), lambda moment: moment)
+    assert workers.workers()[0].prefixes_at_peak == ("swell",)
+    workers.take(reply(6 * SLOT, {"process": 350 * MiB, "prefixes": []}), lambda moment: moment)
+    assert workers.workers()[0].prefixes_at_peak == ()
