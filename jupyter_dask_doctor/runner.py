@@ -176,8 +176,9 @@ def _speaker(
 
 def _joined(speaker: Finding, other: Finding) -> Finding:
     labels = {e.label for e in speaker.evidence}
-    offers = [f for f in speaker.fixes if f.edits] or [f for f in other.fixes if f.edits]
-    shown = [f for f in speaker.fixes if not f.edits] or [f for f in other.fixes if not f.edits]
+    more = () if RULES[other.rule].is_symptom else other.fixes
+    offers = [f for f in speaker.fixes if f.edits] or [f for f in more if f.edits]
+    shown = [f for f in speaker.fixes if not f.edits] or [f for f in more if not f.edits]
     worst = min(speaker.severity, other.severity, key=_RANK.__getitem__)
     return replace(
         speaker,

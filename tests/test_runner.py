@@ -6,7 +6,7 @@ import pytest
 
 from jupyter_dask_doctor import runner
 from jupyter_dask_doctor.config import Settings
-from jupyter_dask_doctor.report import Report
+from jupyter_dask_doctor.report import Fix, Report
 from jupyter_dask_doctor.rules import RULES
 from jupyter_dask_doctor.snapshot import Gap, Size
 from tests.healthy import (
@@ -215,3 +215,27 @@ def test_explain_gives_the_manual():
 
 def test_catalogue_lists_every_rule():
     assert [row[0] for row in runner.catalogue()] == list(RULES)
+
+
+def test_what_a_symptom_offers_does_not_travel_to_its_cause():
+    advice = Fix(title="t", applicability="display-only", edits=(), code="x", expect="e")
+
+    def said(rule):
+        return RULES[rule].finding(
+            severity="warning",
+            subject="s",
+            message="m.",
+            why="w.",
+            evidence=(),
+            at=at("c2", 2),
+            fixes=(advice,),
+        )
+
+    def joined(rule):
+        cause = change(said("partition-skew"), fixes=())
+        (one,) = runner._one_voice_per_cause([said(rule), cause])
+        return one.fixes
+
+    assert RULES["idle-workers"].yields_to["partition-skew"] == "cell"
+    assert joined("idle-workers") == ()
+    assert joined("worker-memory-pressure") == (advice,)

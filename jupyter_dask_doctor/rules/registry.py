@@ -48,6 +48,8 @@ class Rule:
     has_stake: bool
     #: Rules that speak instead when both found the same cause; they take over this one's evidence.
     yields_to: Mapping[str, Cause]
+    #: It tells of an effect: where another rule names the cause, only that one's fixes help.
+    is_symptom: bool
     measuring: Measuring | None
     judge: Judge
     sections: tuple[str, ...] = field(default=())
@@ -115,6 +117,7 @@ def rule(
     about: tuple[str, ...],
     has_stake: bool = True,
     yields_to: Mapping[str, Cause] | None = None,
+    is_symptom: bool = False,
     measure: Measuring | None = None,
 ) -> Callable[[Judge], Rule]:
     """Registers a generator of findings as a rule. A mistake in the declaration fails at import."""
@@ -134,6 +137,7 @@ def rule(
             about=about,
             has_stake=has_stake,
             yields_to=dict(yields_to or {}),
+            is_symptom=is_symptom,
             measuring=measure,
             judge=judge,
             sections=sections,

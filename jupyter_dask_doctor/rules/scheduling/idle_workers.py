@@ -107,6 +107,7 @@ def _measure(
     severity="warning",
     thresholds=Thresholds(),
     about=("computations",),
+    is_symptom=True,
     yields_to={
         "busy-scheduler": "cell",
         "lost-results": "cell",
