@@ -205,6 +205,14 @@ def idle_share(work: Work) -> float | None:
     return min(1.0, max(0.0, 1 - spent / (work.nthreads * work.seconds)))
 
 
+def last_done(
+    at: Location | None, computations: Iterable[Computation], code: Sequence[Cell], load: Sequence[Load]
+) -> Work | None:
+    """The last run of the ailing cell; None when there is none, or while it still runs."""
+    found = [w for w in works(computations, code, load) if runs.same_cell(w.at, at)]
+    return found[-1] if found and found[-1].is_done else None
+
+
 def time_of_tasks(
     subject: str,
     at: Location | None,
@@ -215,7 +223,5 @@ def time_of_tasks(
     **_: object,
 ) -> tuple[Measure, ...]:
     """What rules on lost time compare: how long the last run of the ailing cell had tasks to do."""
-    found = [w for w in works(computations, code, load) if runs.same_cell(w.at, at)]
-    if not found or not found[-1].is_done:
-        return ()
-    return (Measure(label="time of its tasks", value=found[-1].seconds, unit="seconds"),)
+    work = last_done(at, computations, code, load)
+    return () if work is None else (Measure(label="time of its tasks", value=work.seconds, unit="seconds"),)

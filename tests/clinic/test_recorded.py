@@ -1,5 +1,8 @@
 """Every rule on the facts that were seen in real kernels: it speaks in the sick notebook, and only there."""
 
+import gzip
+import re
+
 import pytest
 
 from jupyter_dask_doctor.runner import examine
@@ -17,6 +20,12 @@ def test_recordings_survive_the_way():
 
     facts = snapshot(policy=policy(saturation=float("inf")))
     assert decode(encode(facts)) == facts
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda n: n.name)
+def test_tells_nothing_of_the_machine_it_was_made_on(notebook):
+    text = gzip.decompress(path(notebook.name).read_bytes()).decode()
+    assert not re.search(r"/(?:work|root)/|/home/\w", text)
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda n: n.name)

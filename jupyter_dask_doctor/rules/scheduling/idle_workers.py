@@ -92,10 +92,9 @@ def _measure(
     code: tuple[Cell, ...] = (),
     **_: object,
 ) -> tuple[Measure, ...]:
-    found = [w for w in usage.works(computations, code, load) if runs.same_cell(w.at, at)]
-    if not found or not found[-1].is_done:
+    work = usage.last_done(at, computations, code, load)
+    if work is None:
         return ()
-    work = found[-1]
     idle = usage.idle_share(work)
     seconds = Measure(label="time of its tasks", value=work.seconds, unit="seconds")
     return (seconds,) if idle is None else (seconds, Measure(label="idle threads", value=idle, unit="share"))

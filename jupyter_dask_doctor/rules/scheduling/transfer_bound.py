@@ -76,10 +76,9 @@ def _measure(
     code: tuple[Cell, ...] = (),
     **_: object,
 ) -> tuple[Measure, ...]:
-    found = [w for w in usage.works(computations, code, load) if runs.same_cell(w.at, at)]
-    if not found or not found[-1].is_done:
+    work = usage.last_done(at, computations, code, load)
+    if work is None:
         return ()
-    work = found[-1]
     seconds = _transfers(usage.activities(work), usage.groups_of(work, groups))
     wall = Measure(label="time of its tasks", value=work.seconds, unit="seconds")
     return (wall,) if seconds is None else (wall, Measure(label="transfers", value=seconds, unit="seconds"))
