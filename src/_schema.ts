@@ -215,7 +215,7 @@ export interface CollectionInfo {
  */
 export interface Size {
   nbytes: number;
-  known: "estimated" | "measured";
+  known: "estimated" | "exact";
 }
 /**
  * Bytes of the finished outputs of one task group, one value per partition or chunk.

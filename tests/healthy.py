@@ -12,17 +12,25 @@ from jupyter_dask_doctor.snapshot import (
     Cell,
     Cluster,
     Collection,
+    Column,
     Computation,
+    Embedded,
+    Held,
     Kernel,
+    Layer,
     Load,
     Location,
     MemorySample,
+    Operation,
     OwnCluster,
     PartitionSizes,
+    Phase,
     Policy,
+    Read,
     Rest,
     RunningTask,
     Scheduling,
+    Sending,
     Size,
     Snapshot,
     TaskFailure,
@@ -136,8 +144,8 @@ def collection(**changes):
         "name": "df",
         "kind": "dataframe",
         "npartitions": measured.n if measured else 20,
-        "nbytes": Size(nbytes=measured.total, known="measured") if measured else None,
-        "largest": Size(nbytes=measured.largest, known="measured") if measured else None,
+        "nbytes": Size(nbytes=measured.total, known="exact") if measured else None,
+        "largest": Size(nbytes=measured.largest, known="exact") if measured else None,
         "is_persisted": True,
         "sizes": measured,
         "group": group,
@@ -146,6 +154,73 @@ def collection(**changes):
         "at": at(),
     }
     return Collection(**facts | changes)
+
+
+def lazy(**changes):
+    """`df`: 20 partitions of about 80 MiB that are read from 20 parquet files when they are needed."""
+    read = name("read_parquet")
+    facts = {
+        "sizes": None,
+        "nbytes": Size(nbytes=20 * 80 * MiB, known="estimated"),
+        "largest": Size(nbytes=82 * MiB, known="estimated"),
+        "is_persisted": False,
+        "group": None,
+        "names": (read,),
+        "n_rows": 20_000_000,
+        "columns": (Column(name="user", dtype="int64"), Column(name="amount", dtype="float64")),
+        "n_columns": 2,
+        "n_tasks": 20,
+        "fused_tasks": 20,
+        "layers": (Layer(name=read, prefix="read_parquet", n_tasks=20),),
+        "n_steps": 1,
+        "depth": 1,
+        "reads": (
+            Read(
+                format="parquet",
+                path="sales",
+                n_files=20,
+                nbytes=20 * 50 * MiB,
+                largest=52 * MiB,
+                npartitions=20,
+            ),
+        ),
+    }
+    return collection(**facts | changes)
+
+
+def operation(kind="merge", **changes):
+    """Of 20 partitions each, on columns."""
+    facts = {"kind": kind, "name": name(kind), "n_in": (20, 20), "n_out": 20, "columns": ("user",)}
+    return Operation(**facts | changes)
+
+
+def embedded(**changes):
+    """A frame of 200 MiB that the variable `orders` holds."""
+    facts = {
+        "type": "pandas.DataFrame",
+        "nbytes": 200 * MiB,
+        "layer": name("frompandas"),
+        "variable": "orders",
+    }
+    return Embedded(**facts | {"is_source": True} | changes)
+
+
+def held(n=20, rows=1_000_000, **changes):
+    """What workers told of `df`: partitions of a million rows."""
+    columns = (Column(name="user", dtype="int64"), Column(name="amount", dtype="float64"))
+    facts = {"n": n, "rows": (rows,) * n, "columns": columns, "type": "pandas.DataFrame"}
+    return Held(**facts | changes)
+
+
+def phase(kind="optimizing", start=T0 + 20.2, seconds=0.3, **changes):
+    """Before the first graph of the cell "c2"."""
+    facts = {"kind": kind, "start": start, "stop": start + seconds, "method": "compute", "at": at("c2", 2)}
+    return Phase(**facts | changes)
+
+
+def sending(**changes):
+    facts = {"time": T0 + 20.45, "optimize_seconds": 0.1, "serialize_seconds": 0.01, "nbytes": 0}
+    return Sending(**facts | changes)
 
 
 def group(prefix="sum-chunk", **changes):
@@ -452,6 +527,7 @@ def snapshot(**changes):
         "versions": (versions("client"), versions("scheduler"), versions("worker")),
         "environments": tuple(environment(n) for n in range(4)),
         "kernel": kernel(),
+        "phases": (),
     }
     return Snapshot(**facts | changes)
 

@@ -164,8 +164,8 @@ def tiny(**changes):
     quick = {"submitted": T0 + 20.5, "start": T0 + 20.5, "peak_memory": 700 * MiB}
     little = sizes(*[1 * MiB] * 10, 20 * MiB)
     small = collection(
-        name="orders", sizes=little, nbytes=Size(nbytes=30 * MiB, known="measured"),
-        largest=Size(nbytes=20 * MiB, known="measured"),
+        name="orders", sizes=little, nbytes=Size(nbytes=30 * MiB, known="exact"),
+        largest=Size(nbytes=20 * MiB, known="exact"),
     )  # fmt: skip
     facts = {
         "collections": (small,),

@@ -229,8 +229,8 @@ def _array(name: str, array: Any, sizes: Sizes, bound_at: BoundAt) -> Collection
     counts = [len(c) for c in chunks]
     # A chunk of unknown length is nan; an object array holds pointers, not its data.
     if array.dtype != object and all(c == c for dimension in chunks for c in dimension):
-        nbytes = Size(nbytes=int(prod(sum(c) for c in chunks)) * itemsize, known="measured")
-        largest = Size(nbytes=int(prod(max(c, default=0) for c in chunks)) * itemsize, known="measured")
+        nbytes = Size(nbytes=int(prod(sum(c) for c in chunks)) * itemsize, known="exact")
+        largest = Size(nbytes=int(prod(max(c, default=0) for c in chunks)) * itemsize, known="exact")
     return Collection(
         name=name,
         kind="array",
@@ -288,7 +288,7 @@ def _futures(name: str, value: Any, count: int, sizes: Sizes, bound_at: BoundAt)
     finished = [future for future in futures if future.status == "finished"]
     groups = Counter(_group([future.key]) for future in finished)
     total = 0
-    known: Known | None = "measured" if len(futures) == count else "estimated"
+    known: Known | None = "exact" if len(futures) == count else "estimated"
     for group, n in groups.items():
         measured = None if group is None else sizes(group)
         if measured is None or not measured.n:
@@ -329,8 +329,8 @@ def _sizes_in_memory(
         return None, None
     if measured.n >= npartitions:
         return (
-            Size(nbytes=measured.total, known="measured"),
-            Size(nbytes=measured.largest, known="measured"),
+            Size(nbytes=measured.total, known="exact"),
+            Size(nbytes=measured.largest, known="exact"),
         )
     # Half of the partitions tell enough of the sum, nothing of the largest.
     if measured.n * 2 >= npartitions:

@@ -76,7 +76,7 @@ const collection: CollectionInfo = {
   kind: 'dataframe',
   npartitions: 24,
   nbytes: { nbytes: 2 * GiB, known: 'estimated' },
-  largest: { nbytes: 100 * MiB, known: 'measured' },
+  largest: { nbytes: 100 * MiB, known: 'exact' },
   is_persisted: true,
   is_eager: false,
   sizes: null,

@@ -74,8 +74,8 @@ def test_what_cannot_be_known_without_computing_is_unknown(frame):
 def test_an_array_is_known_by_its_chunks():
     (found,) = look(x=da.ones((100, 50), chunks=(30, 50)))
     assert found.npartitions == 4
-    assert found.nbytes == Size(nbytes=40_000, known="measured")
-    assert found.largest == Size(nbytes=12_000, known="measured")
+    assert found.nbytes == Size(nbytes=40_000, known="exact")
+    assert found.largest == Size(nbytes=12_000, known="exact")
 
 
 @pytest.mark.parametrize("make", [lambda x: x[x > 0], lambda x: x.astype(object)])
@@ -117,8 +117,8 @@ def test_a_persisted_collection_is_seen_with_its_measured_sizes(client, frame, k
     if kind != "array":
         assert found.sizes.largest_index == "2"
     if kind in ("dataframe",):
-        assert found.nbytes == Size(nbytes=96, known="measured")
-        assert found.largest == Size(nbytes=90, known="measured")
+        assert found.nbytes == Size(nbytes=96, known="exact")
+        assert found.largest == Size(nbytes=90, known="exact")
 
 
 def test_a_half_persisted_frame_is_estimated(client, frame):
@@ -321,7 +321,7 @@ def test_the_size_of_futures_comes_from_their_group(client):
         return look(sizes=lambda group: sizes_of(*values) if group == "bytes" and values else None, f=futures)
 
     (found,) = measured(*range(1000, 1007))
-    assert (found.nbytes, found.group) == (Size(nbytes=7021, known="measured"), "bytes")
+    assert (found.nbytes, found.group) == (Size(nbytes=7021, known="exact"), "bytes")
     # Others that were called alike are among what was measured: only a mean is known.
     (found,) = measured(*[1000] * 20)
     assert found.nbytes == Size(nbytes=7000, known="estimated")

@@ -73,7 +73,7 @@ def a_collection(name="df", **fact):
         "name": name,
         "kind": "dataframe",
         "npartitions": 200,
-        "nbytes": Size(nbytes=10**9, known="measured"),
+        "nbytes": Size(nbytes=10**9, known="exact"),
         "largest": None,
         "is_persisted": True,
         "sizes": PartitionSizes(

@@ -166,7 +166,7 @@ def test_a_variable_of_a_loop_is_another_one_each_time():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"collections": (change(LAZY, nbytes=Size(nbytes=9 * GiB, known="measured")),)},
+        {"collections": (change(LAZY, nbytes=Size(nbytes=9 * GiB, known="exact")),)},
         {"load": (load(managed=15 * GiB),)},
         {"cluster": cluster(memory_limit=1 * GiB)},
         {"collections": (change(LAZY, nbytes=None),)},

@@ -33,7 +33,7 @@ FULL = (load(time=T0 + 60, managed=8 * GiB, unmanaged=2 * GiB),)
 
 def raw(nbytes=6 * GiB, **changes):
     facts = {
-        "name": "raw", "group": RAW, "names": (RAW,), "nbytes": Size(nbytes=nbytes, known="measured"), "sizes": None,
+        "name": "raw", "group": RAW, "names": (RAW,), "nbytes": Size(nbytes=nbytes, known="exact"), "sizes": None,
         "at": at("c1"),
     }  # fmt: skip
     return collection(**facts | changes)

@@ -25,7 +25,7 @@ MAKES = "cluster = LocalCluster(n_workers=4, memory_limit={})\nclient = Client(c
 OURS = cluster(cluster_variable="cluster", client_variable="client")
 LAZY = collection(
     name="archive", kind="array", sizes=None, is_persisted=False, group=None,
-    nbytes=Size(nbytes=20 * GiB, known="measured"), largest=Size(nbytes=GiB // 8, known="measured"),
+    nbytes=Size(nbytes=20 * GiB, known="exact"), largest=Size(nbytes=GiB // 8, known="exact"),
 )  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def test_counts_those_without(some, who):
 def test_is_only_worth_knowing_while_nothing_is_at_stake(facts):
     (finding,) = run(no_memory_limit, facts(collections=(collection(),)))
     assert finding.severity == "info"
-    just_below = change(LAZY, nbytes=Size(nbytes=16 * GiB - 1, known="measured"))
+    just_below = change(LAZY, nbytes=Size(nbytes=16 * GiB - 1, known="exact"))
     (finding,) = run(no_memory_limit, facts(collections=(just_below,)))
     assert finding.severity == "info"
 

@@ -27,7 +27,7 @@ KEEPS = "x = x.persist()"
 def array(nbytes=12 * GiB, **changes):
     facts = {
         "name": "x", "kind": "array", "sizes": None, "is_persisted": False, "group": None, "npartitions": 30,
-        "nbytes": Size(nbytes=nbytes, known="measured"), "largest": None,
+        "nbytes": Size(nbytes=nbytes, known="exact"), "largest": None,
     }  # fmt: skip
     return collection(**facts | changes)
 
@@ -58,7 +58,7 @@ def test_more_than_there_is_is_critical():
 
 
 def test_what_others_keep_counts():
-    other = collection(name="kept", nbytes=Size(nbytes=6 * GiB, known="measured"))
+    other = collection(name="kept", nbytes=Size(nbytes=6 * GiB, known="exact"))
     (finding,) = run(oversized_persist, facts(collections=(array(5 * GiB), other)))
     assert finding.message == (
         "Keeping `x` in memory would take with the 6 GiB kept already 11 GiB: 69 % of the 16 GiB that all workers have."
@@ -83,7 +83,7 @@ def test_reckons_from_the_partitions_that_are_there():
 
 def test_three_that_are_only_together_too_much_are_told_of_once():
     kept = [
-        collection(name=n, group=n, nbytes=Size(nbytes=4 * GiB + i, known="measured")) for i, n in enumerate("abc")
+        collection(name=n, group=n, nbytes=Size(nbytes=4 * GiB + i, known="exact")) for i, n in enumerate("abc")
     ]  # fmt: skip
     (finding,) = run(oversized_persist, facts(collections=kept, code=()))
     assert finding.subject == "c"
@@ -91,7 +91,7 @@ def test_three_that_are_only_together_too_much_are_told_of_once():
 
 
 def test_the_same_partitions_under_two_names_count_once():
-    kept = [collection(name=n, nbytes=Size(nbytes=6 * GiB, known="measured")) for n in ("x", "y")]
+    kept = [collection(name=n, nbytes=Size(nbytes=6 * GiB, known="exact")) for n in ("x", "y")]
     assert not run(oversized_persist, facts(collections=kept, code=()))
 
 
@@ -112,9 +112,7 @@ def test_the_same_partitions_under_two_names_count_once():
         facts(cluster=cluster(memory_limit=0), load=()),
         facts(cluster=cluster(memory_limit=-1), load=()),
         facts(array(-12 * GiB)),
-        facts(
-            collection(name="x", kind="futures", sizes=None, nbytes=Size(nbytes=20 * GiB, known="measured"))
-        ),
+        facts(collection(name="x", kind="futures", sizes=None, nbytes=Size(nbytes=20 * GiB, known="exact"))),
     ],
 )
 def test_is_quiet(given):
@@ -123,7 +121,7 @@ def test_is_quiet(given):
 
 def test_is_quiet_of_a_little_more_on_a_full_cluster():
     """What is kept speaks for itself; another 5 % are not what fills it."""
-    other = collection(name="kept", nbytes=Size(nbytes=9 * GiB, known="measured"))
+    other = collection(name="kept", nbytes=Size(nbytes=9 * GiB, known="exact"))
     assert not run(oversized_persist, facts(array(GiB), collections=(array(GiB), other)))
 
 

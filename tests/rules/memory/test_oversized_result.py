@@ -28,7 +28,7 @@ ASKS = "table = x.compute()"
 def array(nbytes=3 * GiB, **changes):
     facts = {
         "name": "x", "kind": "array", "sizes": None, "is_persisted": False, "group": None, "npartitions": 30,
-        "nbytes": Size(nbytes=nbytes, known="measured"), "largest": None,
+        "nbytes": Size(nbytes=nbytes, known="exact"), "largest": None,
     }  # fmt: skip
     return collection(**facts | changes)
 
@@ -142,7 +142,7 @@ def test_estimates_are_marked():
 
 
 def test_fixes_look_at_the_first_rows_or_write():
-    frame = collection(name="x", nbytes=Size(nbytes=3 * GiB, known="measured"))
+    frame = collection(name="x", nbytes=Size(nbytes=3 * GiB, known="exact"))
     given = facts(frame)
     head, write = run(oversized_result, given)[0].fixes
     assert apply(head, given.code)[1] == "table = x.head(1_000)"

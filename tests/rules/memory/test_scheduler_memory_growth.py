@@ -39,7 +39,7 @@ def held(**changes):
         "name": "futures",
         "kind": "futures",
         "npartitions": 20_000,
-        "nbytes": Size(nbytes=560_000, known="measured"),
+        "nbytes": Size(nbytes=560_000, known="exact"),
         "sizes": None,
         "group": "check",
         "names": (),
@@ -157,7 +157,7 @@ def test_fix_fetches_small_results_and_releases_large_ones():
     (fetch,) = finding.fixes
     assert fetch.applicability == "unsafe"
     assert apply(fetch, CODE)[2] == "futures = client.gather(futures)"
-    large = held(nbytes=Size(nbytes=4 * GiB, known="measured"))
+    large = held(nbytes=Size(nbytes=4 * GiB, known="exact"))
     (finding,) = run(scheduler_memory_growth, sick(collections=(large,)))
     assert apply(finding.fixes[0], CODE)[2] == "del futures"
     (finding,) = run(scheduler_memory_growth, sick(code=()))

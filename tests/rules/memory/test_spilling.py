@@ -168,7 +168,7 @@ def test_fix_releases_what_the_cell_does_not_use():
 
 def test_fix_keeps_what_is_read_in_files():
     sky = collection(
-        name="sky", kind="array", names=("sky-1",), nbytes=Size(nbytes=3_000 * MiB, known="measured")
+        name="sky", kind="array", names=("sky-1",), nbytes=Size(nbytes=3_000 * MiB, known="exact")
     )
     (finding,) = run(spilling, sick(collections=(sky,)))
     store = finding.fixes[0]

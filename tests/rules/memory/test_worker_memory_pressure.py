@@ -136,9 +136,9 @@ def test_measures_the_peak_of_the_last_run():
 
 def points(nbytes=52_800):
     """A little array whose chunks the cell turns into large tables."""
-    size = Size(nbytes=nbytes, known="measured")
+    size = Size(nbytes=nbytes, known="exact")
     return collection(name="points", kind="array", npartitions=8, sizes=None, is_persisted=False, group=None,
-                      names=("random-1",), nbytes=Size(nbytes=8 * nbytes, known="measured"), largest=size)  # fmt: skip
+                      names=("random-1",), nbytes=Size(nbytes=8 * nbytes, known="exact"), largest=size)  # fmt: skip
 
 
 def test_small_chunks_are_cut_only_when_the_work_on_them_is_what_needs_memory():

@@ -64,7 +64,7 @@ def test_one_partition_of_half_a_worker_is_critical():
 
 
 def test_a_measured_size_is_told_without_doubt():
-    measured = change(LARGE, largest=Size(nbytes=700 * MiB, known="measured"))
+    measured = change(LARGE, largest=Size(nbytes=700 * MiB, known="exact"))
     (finding,) = run(oversized_partitions, sick(collections=(measured,)))
     assert "≈ 700" not in finding.message
 
@@ -130,7 +130,7 @@ def test_fix_cuts_every_partition_into_equally_many():
 
 
 def test_fix_of_an_array():
-    x = change(LARGE, name="x", kind="array", largest=Size(nbytes=700 * MiB, known="measured"))
+    x = change(LARGE, name="x", kind="array", largest=Size(nbytes=700 * MiB, known="exact"))
     (finding,) = run(oversized_partitions, sick(collections=(x,)))
     assert finding.fixes[0].code == 'x = x.rechunk("auto", block_size_limit=104_857_600)  # 100 MiB'
 

@@ -11,7 +11,7 @@ SOURCE = 'df = df.repartition(partition_size="100MB")'
 
 
 def sick(*sources, known=True, **changes):
-    frame = collection(nbytes=Size(nbytes=2_300_000_000, known="measured"))
+    frame = collection(nbytes=Size(nbytes=2_300_000_000, known="exact"))
     facts = {
         "cluster": HANGS,
         "collections": (frame,) if known else (),
@@ -124,12 +124,12 @@ def test_is_quiet_of_other_code(source):
 
 
 def test_is_quiet_of_an_array_of_that_name():
-    array = collection(kind="array", nbytes=Size(nbytes=MiB, known="measured"))
+    array = collection(kind="array", nbytes=Size(nbytes=MiB, known="exact"))
     assert not run(partition_size_deadlock, sick(collections=(array,)))
 
 
 def test_never_a_count_that_loses_rows_in_a_merge():
-    exact = collection(nbytes=Size(nbytes=128 * 10**8, known="measured"))
+    exact = collection(nbytes=Size(nbytes=128 * 10**8, known="exact"))
     old = change(HANGS, dask="2025.7.0")
     (finding,) = run(partition_size_deadlock, sick(collections=(exact,), cluster=old))
     assert "npartitions=130" in finding.fixes[0].code

@@ -87,7 +87,7 @@ def test_too_few_pieces_are_cut_into_more():
 
 
 def test_an_array_is_rechunked():
-    size = Size(nbytes=160 * 2**20, known="measured")
+    size = Size(nbytes=160 * 2**20, known="exact")
     x = collection(name="x", kind="array", npartitions=2, sizes=None, nbytes=size, largest=None, names=("x-1",),
                    group=None, is_persisted=False)  # fmt: skip
     facts = few(collections=(x,))
