@@ -117,7 +117,11 @@ def is_teaching(snapshot: Snapshot) -> bool:
     if None in lasted or held >= TEACHING_NBYTES:
         return False
     phases = snapshot.phases if not isinstance(snapshot.phases, Gap) else ()
-    lasted += [p.stop - p.start if p.stop is not None else snapshot.time - p.start for p in phases]
+    lasted += [
+        p.stop - p.start if p.stop is not None else snapshot.time - p.start
+        for p in phases
+        if p.kind != "waiting"
+    ]
     # An idle worker process has about 150 MB: the peak tells only of much more than that
     peak = runs.peak_memory(computations) or 0
     return sum(filter(None, lasted)) < TEACHING_SECONDS and peak < 20 * TEACHING_NBYTES
