@@ -1,4 +1,5 @@
-"""`%dask_doctor`: the report in a cell's output, the manual, the fixes, and the doctor's own state."""
+"""`%dask_doctor`: the report in a cell's output, the manual, the fixes, and the doctor's own state;
+`%%dask_doctor`: one cell checked, run and reported on."""
 
 from __future__ import annotations
 
@@ -9,33 +10,45 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
-from IPython.core.magic import Magics, line_magic, magics_class
+from IPython.core.magic import Magics, line_cell_magic, magics_class
 
 from .monitor import words
 
 if TYPE_CHECKING:
     from ..report import Fix, Report
 
-USAGE = """\
+CELL_USAGE = """\
+%%dask_doctor                        checks the cell, runs it, reports on it
+%%dask_doctor --only-check           checks the cell and does not run it
+%%dask_doctor --stop-on critical     does not run it when the check finds that (or: warning)"""
+USAGE = f"""\
 %dask_doctor                what is wrong, how it is known, and what to change
 %dask_doctor explain RULE   the manual's page for a rule
 %dask_doctor explain        the list of rules
 %dask_doctor fix N          puts the code of the fix for finding N into the next cell (N.2: its second fix)
-%dask_doctor status         what is watched, and the doctor's own faults"""
+%dask_doctor status         what is watched, and the doctor's own faults
+{CELL_USAGE}"""
 
 CONFIG = "ipython_kernel_config.json"
 
 
 @magics_class
 class DoctorMagics(Magics):
-    """Line magics; each says in words what it cannot do."""
+    """Each says in words what it cannot do."""
 
-    @line_magic
-    def dask_doctor(self, line: str) -> Report | None:
+    @line_cell_magic
+    def dask_doctor(self, line: str, cell: str | None = None) -> object:
         """Say why a Dask computation is slow, dies or hangs.
 
         %dask_doctor [explain [RULE] | fix N | status]
+        %%dask_doctor [--only-check | --stop-on critical|warning]
         """
+        if cell is not None:
+            from . import checked, extension
+
+            __tracebackhide__ = True
+            assert self.shell is not None
+            return checked.run(self.shell, extension.monitor(), cell, checked.options(line))
         verb, _, rest = line.strip().partition(" ")
         rest = rest.strip()
         if not verb:
