@@ -42,6 +42,8 @@ export interface Reply {
   memory: MemoryPoint[];
   workers: WorkerInfo[];
   collections: CollectionInfo[];
+  graphs: GraphInfo[];
+  hidden_jobs: HiddenJobs[];
   report: Report | null;
   running: Location | null;
   left_out: string[];
@@ -135,6 +137,7 @@ export interface ClusterInfo {
   scheduler_memory: number | null;
   is_in_process: boolean;
   rest: RestTrend | null;
+  partition_limit: number | null;
   changes: ChangeInfo[];
   gaps: string[];
 }
@@ -209,6 +212,24 @@ export interface CollectionInfo {
   is_eager: boolean;
   sizes: PartitionSizes | null;
   at: Location | null;
+  rows: RowCounts | null;
+  n_rows: number | null;
+  columns: ColumnInfo[];
+  n_columns: number | null;
+  has_known_divisions: boolean | null;
+  shape: number[];
+  chunks: number[];
+  dtype: string | null;
+  reads: SourceInfo[];
+  n_reads: number;
+  n_tasks: number | null;
+  fused_tasks: number | null;
+  held_by: string[];
+  wrapped_by: string | null;
+  type: string | null;
+  unlike: string[];
+  hot: HotKey | null;
+  gaps: string[];
 }
 /**
  * A number of bytes and how it is known.
@@ -236,6 +257,98 @@ export interface Location {
   cell_id: string | null;
   execution_count: number | null;
   line: number | null;
+}
+/**
+ * Rows per partition, of the partitions that workers were asked about.
+ */
+export interface RowCounts {
+  n: number;
+  total: number;
+  median: number;
+  largest: number;
+  largest_index: string | null;
+  values: number[];
+}
+/**
+ * A column of a dataframe.
+ */
+export interface ColumnInfo {
+  name: string;
+  dtype: string;
+  real: string | null;
+  nbytes: Size | null;
+}
+/**
+ * What a collection is read from.
+ */
+export interface SourceInfo {
+  format: string;
+  path: string;
+  n_files: number | null;
+  nbytes: number | null;
+}
+/**
+ * A value that many rows of one partition share.
+ */
+export interface HotKey {
+  column: string;
+  value: string;
+  share: number;
+  partition: string;
+  n_rows: number;
+}
+/**
+ * A graph that was sent, or that a lazy collection would send.
+ */
+export interface GraphInfo {
+  id: string | null;
+  names: string[];
+  at: Location | null;
+  n_tasks: number | null;
+  fused_tasks: number | null;
+  method: string | null;
+  hidden_by: string | null;
+  layers: LayerInfo[];
+  n_layers: number;
+  embedded: EmbeddedInfo[];
+  start: StartPart[];
+  run_seconds: number | null;
+  is_done: boolean;
+  depth: number | null;
+  is_cyclic: boolean;
+  n_more: number;
+}
+/**
+ * Tasks whose keys begin alike.
+ */
+export interface LayerInfo {
+  prefix: string;
+  n_tasks: number;
+}
+/**
+ * Data that travels inside the graph.
+ */
+export interface EmbeddedInfo {
+  type: string;
+  nbytes: number;
+  n_times: number;
+  variable: string | null;
+}
+/**
+ * A step on the way from the cell to its first task.
+ */
+export interface StartPart {
+  kind: "building" | "metadata" | "optimizing" | "scheduling" | "sending" | "serializing" | "waiting";
+  seconds: number;
+}
+/**
+ * Computations that nobody asked for: a look at a collection, or the making of another one, started them.
+ */
+export interface HiddenJobs {
+  method: string | null;
+  n: number;
+  seconds: number;
+  at: Location | null;
 }
 /**
  * All results of one run of the doctor.

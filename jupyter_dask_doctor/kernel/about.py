@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from ..messages import ChangeInfo, ClusterInfo, RestTrend, WorkerShape
 from ..snapshot import Gap, Snapshot, WorkerEnvironment
 from ..trends import theil_sen
+from .data import partition_limit
 from .fitting import cut
 
 MAX_SHAPES, MAX_CHANGES, MAX_GAPS = 5, 10, 5
@@ -64,6 +65,7 @@ def about(snapshot: Snapshot) -> ClusterInfo | None:
         scheduler_memory=load[-1].scheduler_memory if load else None,
         is_in_process=cluster.is_in_process,
         rest=_rest(snapshot),
+        partition_limit=partition_limit(snapshot),
         changes=_changes(snapshot),
         gaps=tuple(_gaps(snapshot)),
     )

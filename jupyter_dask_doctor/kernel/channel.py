@@ -120,6 +120,8 @@ def bare(kind: StatusKind, message: str, *, session: str) -> Plain:
         "memory": [],
         "workers": [],
         "collections": [],
+        "graphs": [],
+        "hidden_jobs": [],
         "report": None,
         "running": None,
         "left_out": [],

@@ -1,7 +1,6 @@
-"""Makes a report and the lists around it fit into one reply, and says what was left out.
+"""Makes a report fit into one reply, and says what was left out.
 
-The order in which things go: points of the memory lines (`channel`), points of charts, sizes of single
-partitions, long texts, fixes with long code, collections beyond the first, findings beyond the worst.
+The order in which things go: points of charts, long texts, fixes with long code, findings beyond the worst.
 Code that a click would insert is never cut: a fix goes whole or not at all.
 """
 
@@ -15,7 +14,6 @@ from typing import TypeVar
 
 import msgspec
 
-from ..messages import CollectionInfo
 from ..report import Chart, Evidence, Finding, Fix, Report, Series
 
 #: Enough to see a shape at the width of a card, and few enough that a dozen charts fit.
@@ -118,26 +116,6 @@ def _steps(report: Report) -> Iterator[tuple[str, Callable[[Report], Report]]]:
         "charts of all findings but the worst five",
         lambda r: _each(r, lambda finding: finding if finding.id in worst else replace(finding, charts=())),
     )
-
-
-def fit_collections(
-    collections: Sequence[CollectionInfo], limit: int
-) -> tuple[tuple[CollectionInfo, ...], tuple[str, ...]]:
-    """The collections in at most `limit` bytes of JSON, and what was left out, in words."""
-    fitted = tuple(collections)
-    left_out: list[str] = []
-    if nbytes(fitted) > limit:
-        fitted = tuple(
-            replace(one, name=cut(one.name), sizes=one.sizes and replace(one.sizes, values=()))
-            for one in fitted
-        )
-        left_out.append("sizes of single partitions of collections")
-    n = len(fitted)
-    while fitted and nbytes(fitted) > limit:
-        fitted = fitted[: len(fitted) * 3 // 4]
-    if len(fitted) < n:
-        left_out.append(f"{n - len(fitted)} of {n} collections")
-    return fitted, tuple(left_out)
 
 
 def cut(text: str, length: int = TEXT_LENGTH) -> str:

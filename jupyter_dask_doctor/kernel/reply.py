@@ -20,6 +20,8 @@ from ..messages import (
     REPLY_NBYTES,
     ClientInfo,
     CollectionInfo,
+    GraphInfo,
+    HiddenJobs,
     MemoryPoint,
     Reply,
     Status,
@@ -27,15 +29,19 @@ from ..messages import (
     WorkerInfo,
 )
 from ..report import Report
-from ..snapshot import Collection, Gap, Load, Location, Snapshot
+from ..snapshot import Gap, Load, Location, Snapshot
 from .about import about
-from .fitting import cut, encode, fit_collections, fit_report, thin
+from .data import collection_infos, fit_collections
+from .fitting import cut, encode, fit_report, nbytes, thin
+from .graphs import fit_graphs, graphs, hidden_jobs
 from .signs import signs
 
-#: Of the 64 KiB: what a report and the collections may take. The rest is for the memory lines, the workers
-#: and the envelope.
-REPORT_NBYTES = 32 * 1024
-COLLECTIONS_NBYTES = 8 * 1024
+#: Of the 64 KiB: what a report, the graphs and the collections may take. What the others leave of `SHARED_NBYTES`
+#: is for the collections. The rest is for the memory lines, the workers and the envelope.
+REPORT_NBYTES = 28 * 1024
+GRAPHS_NBYTES = 8 * 1024
+COLLECTIONS_NBYTES = 10 * 1024
+SHARED_NBYTES = 46 * 1024
 #: Room for status, vitals, clients and the message around the reply.
 ENVELOPE_NBYTES = 3 * 1024
 #: Ten minutes at the fastest pace.
@@ -122,15 +128,14 @@ class Composer:
             self._newest = 0.0
         left_out: list[str] = []
         workers: tuple[WorkerInfo, ...] = ()
-        collections: tuple[CollectionInfo, ...] = ()
+        self._set_report(report)
+        data = _data(snapshot, self._report_nbytes)
+        left_out.extend(data.left_out)
         if snapshot is not None:
             self._add_points(snapshot.load)
             workers, n = _workers(snapshot)
             if n > len(workers):
                 left_out.append(f"{n - len(workers)} of {n} workers: the ones with the least memory in use")
-            collections, words = fit_collections(_collections(snapshot.collections), COLLECTIONS_NBYTES)
-            left_out.extend(words)
-        self._set_report(report)
         left_out.extend(_OF_REPORT + words for words in self._report_left_out)
         if len(clients) > CLIENTS:
             left_out.append(f"{len(clients) - CLIENTS} of {len(clients)} clients")
@@ -145,7 +150,9 @@ class Composer:
             vitals=None if snapshot is None else _vitals(snapshot),
             cluster=None if snapshot is None else about(snapshot),
             workers=workers,
-            collections=collections,
+            collections=data.collections,
+            graphs=data.graphs,
+            hidden_jobs=data.hidden_jobs,
             running=running,
             left_out=tuple(left_out),
         )
@@ -241,6 +248,26 @@ def _vitals(snapshot: Snapshot) -> Vitals | None:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Data:
+    """What the sections Data and Graph show, in the room that the report leaves."""
+
+    collections: tuple[CollectionInfo, ...] = ()
+    graphs: tuple[GraphInfo, ...] = ()
+    hidden_jobs: tuple[HiddenJobs, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+def _data(snapshot: Snapshot | None, report_nbytes: int) -> _Data:
+    if snapshot is None:
+        return _Data()
+    jobs = hidden_jobs(snapshot)
+    drawn, without = fit_graphs(graphs(snapshot), GRAPHS_NBYTES - nbytes(jobs))
+    room = SHARED_NBYTES - report_nbytes - nbytes(jobs) - nbytes(drawn)
+    listed, less = fit_collections(collection_infos(snapshot.collections), max(COLLECTIONS_NBYTES, room))
+    return _Data(collections=listed, graphs=drawn, hidden_jobs=jobs, left_out=(*less, *without))
+
+
 def _workers(snapshot: Snapshot) -> tuple[tuple[WorkerInfo, ...], int]:
     if isinstance(snapshot.workers, Gap):
         return (), 0
@@ -259,22 +286,3 @@ def _workers(snapshot: Snapshot) -> tuple[tuple[WorkerInfo, ...], int]:
         for worker in fullest[:WORKERS]
     )
     return infos, len(fullest)
-
-
-def _collections(collections: tuple[Collection, ...] | Gap) -> tuple[CollectionInfo, ...]:
-    if isinstance(collections, Gap):
-        return ()
-    return tuple(
-        CollectionInfo(
-            name=one.name,
-            kind=one.kind,
-            npartitions=one.npartitions,
-            nbytes=one.nbytes,
-            largest=one.largest,
-            is_persisted=one.is_persisted,
-            is_eager=one.is_eager,
-            sizes=one.sizes,
-            at=one.at,
-        )
-        for one in collections
-    )

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from jupyter_dask_doctor import messages
-from jupyter_dask_doctor.kernel import fitting
+from jupyter_dask_doctor.kernel import data, fitting
 from jupyter_dask_doctor.kernel.channel import bare
 from jupyter_dask_doctor.kernel.reply import Composer
 from jupyter_dask_doctor.messages import REPLY_NBYTES, CollectionInfo, Reply, Status
@@ -26,7 +26,7 @@ from jupyter_dask_doctor.snapshot import (
 )
 
 LIVE = Status(kind="live", message="The scheduler answers.")
-SCHEMA = json.loads(Path(messages.__file__).with_name("schema.json").read_text())
+SCHEMA = json.loads(Path(messages.__file__).parent.with_name("schema.json").read_text())
 
 
 def a_load(time, **fact):
@@ -295,7 +295,7 @@ def test_collections_that_fit_keep_their_sizes():
         name="df", kind="array", npartitions=1, nbytes=None, largest=None, is_persisted=False,
         is_eager=False, sizes=a_collection().sizes, at=None,
     )  # fmt: skip
-    assert fitting.fit_collections([info], 10 * 1024) == ((info,), ())
+    assert data.fit_collections([info], 10 * 1024) == ((info,), ())
 
 
 def test_longer_texts_are_cut_first():
