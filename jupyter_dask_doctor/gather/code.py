@@ -78,14 +78,16 @@ class CellLog:
         *,
         failed: bool,
         error: str | None = None,
+        error_text: str = "",
         execution_count: int | None = None,
         time: float | None = None,
     ) -> None:
-        """The cell that ran has ended, `error`: with an exception of this class."""
+        """The cell that ran has ended, `error`: with an exception of this class, that says `error_text`."""
         with self._lock:
             if self._running is not None and execution_count is not None:
                 self._running = replace(self._running, execution_count=execution_count)
-            self._close(_time.time() if time is None else time, failed=failed, error=error)
+            now = _time.time() if time is None else time
+            self._close(now, failed=failed, error=error, error_text=error_text)
             self.version += 1
 
     def set_notebook(self, cells: Sequence[CellText]) -> None:
@@ -141,11 +143,11 @@ class CellLog:
                 best = run.cell
         return None if best is None else _location(best)
 
-    def _close(self, now: float, *, failed: bool, error: str | None = None) -> None:
+    def _close(self, now: float, *, failed: bool, error: str | None = None, error_text: str = "") -> None:
         cell, self._running = self._running, None
         if cell is None:
             return
-        cell = replace(cell, stopped=now, has_failed=failed, error=error)
+        cell = replace(cell, stopped=now, has_failed=failed, error=error, error_text=error_text)
         self._remember(cell)
         for index in range(len(self._runs) - 1, -1, -1):
             start, stop, _ = self._runs[index]

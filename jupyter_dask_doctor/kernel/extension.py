@@ -154,6 +154,7 @@ class Hearer:
                 execution_count=count,
                 failed=not result.success,
                 error=None if error is None else _class_name(error),
+                error_text="" if error is None else _said(error),
             )
         except Exception:
             return
@@ -174,6 +175,13 @@ def _class_name(error: BaseException) -> str | None:
     # With type() alone: no attribute of a stranger's object is touched.
     name = type.__getattribute__(type(error), "__name__")
     return name[:200] if isinstance(name, str) else None
+
+
+def _said(error: BaseException) -> str:
+    # Not `str(error)`: that may be a stranger's method.
+    args = BaseException.__dict__["args"].__get__(error)
+    said = args[0] if type(args) is tuple and args else None
+    return said[:300] if type(said) is str else ""
 
 
 def _cell_id(value: object) -> str | None:

@@ -52,6 +52,8 @@ class CellEvent:
     has_failed: bool = False
     #: The class of the exception it ended with.
     error: str | None = None
+    #: What it says, at most 300 characters.
+    error_text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +107,9 @@ class Monitor:
         self.start()
         self.wake()
 
-    def cell_stopped(self, *, execution_count: int | None, failed: bool, error: str | None = None) -> None:
+    def cell_stopped(
+        self, *, execution_count: int | None, failed: bool, error: str | None = None, error_text: str = ""
+    ) -> None:
         self._events.append(
             CellEvent(
                 time=time.time(),
@@ -114,6 +118,7 @@ class Monitor:
                 source=None,
                 has_failed=failed,
                 error=error,
+                error_text=error_text,
             )
         )
         self._listen()

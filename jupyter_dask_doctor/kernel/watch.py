@@ -117,6 +117,7 @@ class Watch:
             self.cells.stop(
                 failed=event.has_failed,
                 error=event.error,
+                error_text=event.error_text,
                 execution_count=event.execution_count,
                 time=event.time,
             )

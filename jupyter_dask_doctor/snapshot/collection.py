@@ -39,6 +39,9 @@ class Column:
     dtype: str
     #: Bytes of it in all partitions; None when unknown.
     nbytes: Size | None = None
+    #: What an object column holds, as `pandas.api.types.infer_dtype` calls it: "string", "decimal", "date", "mixed".
+    #: Of a sample; None when nobody looked, and for other dtypes.
+    holds: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +189,8 @@ class Collection:
     #: Columns as its meta has them, in order, at most 200, and how many there are.
     columns: tuple[Column, ...] = ()
     n_columns: int | None = None
+    #: Its index as meta has it, the name "" when it has none; None for what has no index, and when unknown.
+    index: Column | None = None
     #: Rows; None when unknown. Exact only where the files tell or they were counted in memory.
     n_rows: int | None = None
     #: For arrays: its shape, the largest chunk in each dimension, and its dtype. A length that is not known is -1.

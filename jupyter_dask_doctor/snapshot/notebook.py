@@ -21,6 +21,8 @@ class Cell:
     has_failed: bool = False
     #: The class of the exception it ended with, such as "KeyboardInterrupt".
     error: str | None = None
+    #: What that exception says, cut at 300 characters; empty when nobody could look.
+    error_text: str = ""
 
 
 PhaseKind = Literal[

@@ -134,8 +134,9 @@ def test_runs_without_cell_ids_stand_for_themselves():
 def test_how_a_cell_ended_is_told():
     cells = CellLog()
     cells.start(cell_id="a", execution_count=1, source="work()", time=1.0)
-    cells.stop(failed=True, error="KeyboardInterrupt", time=2.0)
-    assert [(cell.has_failed, cell.error) for cell in cells.cells()] == [(True, "KeyboardInterrupt")]
+    cells.stop(failed=True, error="ValueError", error_text="no divisions", time=2.0)
+    (ended,) = cells.cells()
+    assert (ended.has_failed, ended.error, ended.error_text) == (True, "ValueError", "no divisions")
     cells.start(cell_id="a", execution_count=2, source="work()", time=3.0)
     cells.stop(failed=False, time=4.0)
     assert cells.cells()[0].error is None

@@ -15,7 +15,8 @@ def test_how_cells_ended(kernel):
     kernel.run("1 / 0", cell_id="bad")
     kernel.run("x = = 1", cell_id="typo")
     kernel.run(
-        "class Strange(BaseException):\n    __name__ = property(lambda self: 1 / 0)\nraise Strange",
+        "class Strange(BaseException):\n    __name__ = property(lambda self: 1 / 0)\n"
+        "raise Strange('by its arguments alone')",
         cell_id="strange",
     )
     ran = kernel.begin("import time\ntime.sleep(60)", cell_id="stopped")
@@ -33,6 +34,8 @@ def test_how_cells_ended(kernel):
             ("stopped", "KeyboardInterrupt"),
         ],
     )
+    said = f"[c.error_text for c in {SNAPSHOT}.code if c.id in ('good', 'bad', 'strange')]"
+    until(kernel, said, ["", "division by zero", "by its arguments alone"])
 
 
 def test_the_names_of_things_and_what_outputs_hold(kernel):
