@@ -12,7 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from .report import Report
-from .snapshot import Cell, Collection, Gap, LocalRun, Snapshot
+from .snapshot import Cell, Collection, Gap, LocalRun, Phase, Snapshot
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -37,13 +37,15 @@ def gather(
     collections: tuple[Collection, ...] | None = None,
     names: Holders | None = None,
     local_runs: tuple[LocalRun, ...] = (),
+    phases: tuple[Phase, ...] | None = None,
     notes: tuple[str, ...] = (),
 ) -> Snapshot:
     """All that is known now, from what `feed` pulled last. Never computes, never waits, never raises for a
     section that cannot be had: that becomes a gap.
 
     `collections`, `names`: looked up before, so that the namespace is not looked through again.
-    `local_runs`: what ran in this kernel and not on the cluster.
+    `local_runs`: what ran in this kernel and not on the cluster. `phases`: what the cells did inside Dask; None
+    when nobody looked.
     """
     from .gather import host
     from .gather.collections import profile
@@ -54,6 +56,7 @@ def gather(
         names = host.holders(namespace)
     kernel = host.kernel(feed.client, names, local_runs)
     code: tuple[Cell, ...] | Gap = cells.cells() or Gap(reason="No cell of a notebook is known.")
+    seen: tuple[Phase, ...] | Gap = Gap(reason="Nobody looked while cells ran.") if phases is None else phases
     now = time.time()
     try:
         sections = feed.sections(cells)
@@ -80,6 +83,7 @@ def gather(
             versions=gap,
             environments=gap,
             kernel=kernel,
+            phases=seen,
             notes=notes,
         )
     return Snapshot(
@@ -101,6 +105,7 @@ def gather(
         versions=sections.versions,
         environments=feed.environments(),
         kernel=kernel,
+        phases=seen,
         notes=(*notes, *sections.notes),
     )
 

@@ -27,6 +27,7 @@ from .channel import Asked, bare, understand
 
 if TYPE_CHECKING:
     from ..gather.local_runs import LocalRuns
+    from ..gather.phases import Phases
     from ..messages import StatusKind
     from ..report import Report
     from .reply import Plain, Ready
@@ -96,6 +97,9 @@ class Monitor:
         self._stopping = False
         self._in_a_row = 0
         self._local_runs: LocalRuns | None = None
+        #: What looks at the thread that runs the cells, and that thread while a cell runs.
+        self._phases: Phases | None = None
+        self._cell_thread: int | None = None
 
     # On the main thread.
 
@@ -104,6 +108,7 @@ class Monitor:
             CellEvent(time=time.time(), cell_id=cell_id, execution_count=execution_count, source=source)
         )
         self._listen()
+        self._look(threading.get_ident())
         self.start()
         self.wake()
 
@@ -122,7 +127,14 @@ class Monitor:
             )
         )
         self._listen()
+        self._look(None)
         self.wake()
+
+    def _look(self, thread: int | None) -> None:
+        # Once Dask is there the doctor's thread makes what looks, also in the midst of the cell that imported it.
+        self._cell_thread = thread
+        if self._phases is not None:
+            self._phases.follow(None if self.off is not None else thread)
 
     def _listen(self) -> None:
         # Where Dask is in use already; to know when it is not costs a look at a dictionary.
@@ -196,6 +208,8 @@ class Monitor:
         self._stopping = True
         if self._local_runs is not None:
             self._local_runs.stop()
+        if self._phases is not None:
+            self._phases.stop()
         atexit.unregister(self.stop)
         thread = self._thread
         if thread is None or thread is threading.current_thread():
@@ -254,6 +268,8 @@ class Monitor:
             self.off = f"The doctor's thread ended ({words(error)})."
         finally:
             self._loop = None
+            if self._phases is not None:
+                self._phases.stop()
             with suppress(Exception):
                 for task in asyncio.all_tasks(loop):
                     task.cancel()
@@ -290,6 +306,12 @@ class Monitor:
             assert self._wake is not None
             watch = self.watch = Watch(self.session, self.namespace, self._wake.set, self.outputs)
         watch.local_runs = self._local_runs
+        if self._phases is None and "dask.base" in sys.modules:
+            from ..gather.phases import Phases
+
+            self._phases = Phases(time.time)
+            self._phases.follow(self._cell_thread)
+        watch.phases = self._phases
         while self._events:
             watch.hear(self._events.popleft())
         notebook, self._notebook = self._notebook, None

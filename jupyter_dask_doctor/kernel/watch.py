@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..gather.cluster import Feed
     from ..gather.host import Holders
     from ..gather.local_runs import LocalRuns
+    from ..gather.phases import Phases
     from ..gather.submissions import Submissions
     from ..verify import Ledger
     from .monitor import CellEvent
@@ -99,6 +100,8 @@ class Watch:
         self._names: Holders = ()
         #: What listens to computations in the kernel itself, once there is one.
         self.local_runs: LocalRuns | None = None
+        #: What looks at the thread that runs the cells.
+        self.phases: Phases | None = None
         self._profile_pace, self._judge_pace = _Pace(), _Pace()
         #: Grows with every turn that did its work, so that one with nothing to do does not pass for a success.
         self.n_done = 0
@@ -309,6 +312,7 @@ class Watch:
             collections=self._collections,
             names=self._names,
             local_runs=() if self.local_runs is None else self.local_runs.told(self.cells),
+            phases=None if self.phases is None else self.phases.told(self.cells),
             notes=notes,
         )
         if self._ledger is None:
