@@ -230,7 +230,10 @@ def test_strangers_are_left_alone(frame):
 def test_a_broken_collection_hides_no_other(frame):
     broken = frame + 1
     broken._expr = None
-    assert [c.name for c in look(broken=broken, df=frame)] == ["df"]
+    bad, good = look(broken=broken, df=frame)
+    assert (bad.name, bad.kind, bad.npartitions) == ("broken", "dataframe", None)
+    assert "AttributeError" in bad.gaps[0]
+    assert (good.name, good.gaps) == ("df", ())
 
 
 def test_the_binding_cell_is_told(frame):
