@@ -133,7 +133,38 @@ def glue(
     noun = "chunks" if c.kind == "array" else "partitions"
     title = f"Make {words.code(c.name)} of fewer, larger {noun}"
     size = f", about {words.nbytes(held / n)} each" if held else ""
-    expect = f"{c.npartitions:,} → {n:,} {noun}{size}; tasks shrink by about {words.times(c.npartitions / n)}"
+    # What makes the partitions of a lazy one still makes them as they are now
+    tasks = "tasks" if c.is_persisted else "tasks behind it"
+    times = words.times(c.npartitions / n)
+    expect = f"{c.npartitions:,} → {n:,} {noun}{size}; {tasks} shrink by about {times}"
+    return _rebound(c, text, title, expect, cluster=cluster, load=load, code=code, ailing=ailing)
+
+
+def spread(
+    c: Collection,
+    n: int,
+    *,
+    cluster: Cluster,
+    load: Sequence[Load],
+    code: Sequence[Cell],
+    ailing: Location | None,
+) -> tuple[Fix, ...]:
+    """More partitions, so that there is work for all threads, whatever their size."""
+    n = fixes.partition_count(n, cluster)
+    if not c.npartitions or n <= c.npartitions:
+        return ()
+    held = c.nbytes.nbytes if c.nbytes else None
+    if c.kind == "array":
+        text = fixes.rechunk(c, max(1, held // n)) if held else ""
+    else:
+        text = fixes.repartition(c, n, cluster=cluster)
+    if not text:
+        return ()
+    noun = "chunks" if c.kind == "array" else "partitions"
+    title = f"Cut {words.code(c.name)} into {words.count(n)} {noun}"
+    expect = f"{words.count(c.npartitions)} → about {words.count(n)} {noun}: work for all {cluster.nthreads} threads"
+    if not c.is_persisted:
+        expect += "; what comes before the cut is done as now"
     return _rebound(c, text, title, expect, cluster=cluster, load=load, code=code, ailing=ailing)
 
 

@@ -109,7 +109,12 @@ def _measure(
     severity="warning",
     thresholds=Thresholds(),
     about=("computations",),
-    yields_to={"tiny-tasks": "cell", "large-graph": "cell"},
+    yields_to={
+        "tiny-tasks": "cell",
+        "large-graph": "cell",
+        "tiny-partitions": "cell",
+        "too-many-partitions": "cell",
+    },
     measure=_measure,
 )
 def busy_scheduler(

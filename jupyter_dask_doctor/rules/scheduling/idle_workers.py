@@ -123,6 +123,9 @@ def _measure(
         "transfer-bound": "cell",
         "tiny-tasks": "cell",
         "large-graph": "cell",
+        "tiny-partitions": "cell",
+        "too-many-partitions": "cell",
+        "too-few-partitions": "cell",
     },
     measure=_measure,
 )

@@ -110,7 +110,12 @@ def _measure(
     severity="warning",
     thresholds=Thresholds(),
     about=("groups",),
-    yields_to={"unfused-compute": "cell", "large-graph": "cell"},
+    yields_to={
+        "unfused-compute": "cell",
+        "large-graph": "cell",
+        "tiny-partitions": "cell",
+        "too-many-partitions": "cell",
+    },
     measure=_measure,
 )
 def tiny_tasks(

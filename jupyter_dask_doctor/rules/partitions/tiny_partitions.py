@@ -1,0 +1,272 @@
+"""Data is cut into many tiny partitions.
+
+## Why it matters
+Each partition is a task in every step, and a task costs the scheduler and the network about a millisecond,
+whatever it does. On a partition of a few hundred kilobytes the work itself takes less than that: threads wait for
+the next task, and more workers make it no faster. Many small files add the time to open each of them.
+
+## Anti-pattern
+    events = dd.read_csv("events.csv", blocksize="64KB")      # 2 GB: 31,000 partitions
+
+## Best practice
+    events = dd.read_csv("events.csv", blocksize="64MB")      # 31 partitions
+
+Of many small Parquet files: `dd.read_parquet(folder, aggregate_files=True, blocksize="100MiB")`. Of anything else:
+`events.repartition(npartitions=N)` right behind the reading, with N so that a partition has about 100 MB and each
+thread has two or three. For arrays: larger `chunks=` where the array is made.
+
+## How it is known
+Partitions whose typical size is below 10 MiB, more than 100 of them: the median of those in memory, else what is
+reckoned from files, blocks and chunks. Or files: more than 100, below 3 MB each, and a partition for each of them.
+
+After a run on all of them it speaks when the tasks that fewer partitions would have spared, at 1 ms each, cost at
+least 1 s and 5 % of the run; never more than the time in which the threads had nothing to do, and only when they
+spent less than half of their time in tasks. Tasks that fusing alone would spare are not counted
+(`unfused-compute`). Before a run the same is reckoned for computing it once, with 100 MiB each second and thread
+for the work (marked "≈"); then it must be three tenths of the time.
+
+## When it stays quiet
+Fewer partitions; larger ones; sizes that are not known; results of reductions, which are small by nature; data
+that is put together again in a variable made from it; runs in which the threads were busy all the same. What
+computes for long on little data is well cut into many pieces. A graph that is large as a whole belongs to
+`large-graph`, partitions of unknown size to `too-many-partitions`.
+
+## Fix safety
+Needs review. The rows stay the same, the number of partitions changes, and each needs more memory: about 100 MiB,
+less where threads would have nothing to do.
+
+## References
+https://docs.dask.org/en/stable/dataframe-best-practices.html#repartition-to-reduce-overhead
+https://docs.dask.org/en/stable/array-best-practices.html#select-a-good-chunk-size
+https://docs.dask.org/en/stable/dataframe-parquet.html
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ... import overhead, planned, runs, usage, words
+from ...overhead import Cost
+from ...remedies import cutting, fixes, offers
+from ...report import Chart, Evidence, Finding, Fix, Limit, Measure, Series
+from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location, Read
+from ...words import MiB
+from ..registry import NotChecked, rule
+
+_KINDS = frozenset({"dataframe", "series", "array", "bag"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    #: A partition of less than so many bytes is tiny (Dask aims at about 100 MB).
+    partition_nbytes: int = 10 * MiB
+    #: So many partitions, or files, are not worth a word (DataFlint: more than 100 files).
+    npartitions: int = 100
+    #: A file of fewer bytes is small (DataFlint: 3 MB).
+    file_nbytes: int = 3_000_000
+    #: What the scheduler and the network need for one task, in seconds (Dask's guides: 0.2 to 1 ms).
+    task_seconds: float = 0.001
+    #: Share of the threads' time that went into tasks from which they count as busy all the same.
+    busy_share: float = 0.5
+    #: Seconds that must be lost, and their share of the run; the share before a run, which is only reckoned.
+    loss_seconds: float = 1.0
+    loss_share: float = 0.05
+    predicted_share: float = 0.30
+    #: Partitions for each thread that a coarser cut keeps at least (Dask: 2 to 3 times the threads).
+    partitions_per_thread: int = 3
+
+
+def _measure(
+    subject: str,
+    at: Location | None,
+    *,
+    collections: tuple[Collection, ...],
+    computations: tuple[Computation, ...] = (),
+    load: tuple[Load, ...] = (),
+    code: tuple[Cell, ...] = (),
+    **_: object,
+) -> tuple[Measure, ...]:
+    seconds = usage.time_of_tasks(subject, at, computations=computations, load=load, code=code)
+    n = next((c.npartitions for c in collections if c.name == subject and c.npartitions), None)
+    return seconds if n is None else (*seconds, Measure(label="partitions", value=n, unit="count"))
+
+
+@rule(
+    id="tiny-partitions",
+    title="Partitions are too small",
+    severity="warning",
+    thresholds=Thresholds(),
+    about=("collections",),
+    yields_to={"large-graph": "cell"},
+    measure=_measure,
+)
+def tiny_partitions(
+    collections: tuple[Collection, ...],
+    cluster: Cluster,
+    limit: Thresholds,
+    computations: tuple[Computation, ...] = (),
+    load: tuple[Load, ...] = (),
+    code: tuple[Cell, ...] = (),
+) -> Iterator[Finding]:
+    many = [c for c in collections if c.kind in _KINDS and (c.npartitions or 0) > limit.npartitions]
+    if not many:
+        return
+    works = usage.works(computations, code, load)
+    read = overhead.reads(works, many, code)
+    plans = [
+        *planned.planned(code, many, "compute"),
+        *planned.planned(code, many, "persist"),
+    ]
+    told: list[Collection] = []
+    unsized: str | None = None
+    for c in sorted(many, key=lambda c: len(c.names)):
+        if any(c.group == o.group is not None or runs.is_made_from(c, o) or _is_same(c, o) for o in told):
+            continue  # another name for it, or made from it: one cause
+        if overhead.is_reduced(c, collections) or overhead.is_recut(c, collections):
+            continue
+        typical, files = _typical(c), _small_files(c, limit)
+        if files is None and (typical is None or typical >= limit.partition_nbytes):
+            if typical is None:
+                cost = overhead.measured(c, 1, works, read, limit.task_seconds)
+                unsized = c.name if cost is not None and _counts(cost, limit) else unsized
+            continue
+        wanted = _wanted(c, cluster, limit)
+        cost = overhead.measured(c, wanted, works, read, limit.task_seconds)
+        if cost is None and not any(c in own for own in read):
+            at = next((p.at for p in plans if c in p.collections), None)
+            nbytes = (typical or 0) * (c.npartitions or 0) or (files.nbytes if files else None) or 0
+            cost = overhead.predicted(c, wanted, nbytes, cluster.nthreads, at, limit.task_seconds)
+        if cost is None or not _counts(cost, limit):
+            continue
+        told.append(c)
+        offered = _fixes(c, wanted, cost, cluster, load, code)
+        yield _finding(c, typical, files, cost, offered, limit)
+    if unsized is not None and not told:
+        raise NotChecked(f"How large the partitions of {words.code(unsized)} are is not known.")
+
+
+def _is_same(c: Collection, other: Collection) -> bool:
+    return bool(c.names) and c.names == other.names
+
+
+def _typical(c: Collection) -> int | None:
+    """Bytes of a partition in the middle, or of all on average; None when not known."""
+    n = c.npartitions or 0
+    if c.sizes is not None and c.sizes.n * 2 >= n:
+        return c.sizes.median
+    return c.nbytes.nbytes // n if c.nbytes is not None and n else None
+
+
+def _small_files(c: Collection, limit: Thresholds) -> Read | None:
+    """The files that it is read from, when they are many, small, and a partition each."""
+    for read in c.reads:
+        n, nbytes = read.n_files or 0, read.nbytes
+        if n <= limit.npartitions or nbytes is None or nbytes / n >= limit.file_nbytes:
+            continue
+        if (c.npartitions or 0) * 2 > n and not c.is_persisted:
+            return read
+    return None
+
+
+def _wanted(c: Collection, cluster: Cluster, limit: Thresholds) -> int:
+    held = (_typical(c) or 0) * (c.npartitions or 0)
+    least = limit.partitions_per_thread * max(1, cluster.nthreads)
+    return min(c.npartitions or 1, fixes.partition_count(max(math.ceil(held / fixes.TARGET), least), cluster))
+
+
+def _counts(cost: Cost, limit: Thresholds) -> bool:
+    if cost.busy is not None and cost.busy >= limit.busy_share:
+        return False
+    share = limit.predicted_share if cost.is_predicted else limit.loss_share
+    return cost.loss >= limit.loss_seconds and cost.loss >= share * cost.of
+
+
+def _fixes(
+    c: Collection, n: int, cost: Cost, cluster: Cluster, load: Sequence[Load], code: Sequence[Cell]
+) -> tuple[Fix, ...]:
+    if n * 2 > (c.npartitions or 0):
+        return ()
+    edited = cutting.recut(c, n, cluster=cluster, code=code, ailing=cost.at)
+    return edited or offers.glue(c, n, cluster=cluster, load=load, code=code, ailing=cost.at)
+
+
+def _finding(
+    c: Collection,
+    typical: int | None,
+    files: Read | None,
+    cost: Cost,
+    offered: tuple[Fix, ...],
+    limit: Thresholds,
+) -> Finding:
+    noun = "chunks" if c.kind == "array" else "partitions"
+    n = words.count(c.npartitions or 0)
+    is_estimated = c.sizes is None and (c.nbytes is None or c.nbytes.known == "estimated")
+    about = "≈ " if is_estimated else "about "
+    if typical is not None:
+        what = f"{words.code(c.name)} is cut into {n} {noun} of {about}{words.nbytes(typical)}"
+    else:
+        assert files is not None
+        each = (files.nbytes or 0) / (files.n_files or 1)
+        what = (
+            f"{words.code(c.name)} is read from {words.count(files.n_files or 0)} files of about "
+            f"{words.nbytes(each)}, in {n} {noun}"
+        )
+    lost = words.seconds(cost.loss)
+    if cost.is_predicted:
+        message = f"{what}: handling them takes ≈ {lost} each time it is computed."
+    else:
+        message = f"{what}: handling them cost about {lost} of {words.seconds(cost.of)}."
+    evidence = [
+        Evidence(label=noun, value=c.npartitions or 0, unit="count", limit=limit.npartitions),
+    ]
+    if typical is not None:
+        evidence.append(
+            Evidence(
+                label=f"typical {noun[:-1]}",
+                value=typical,
+                unit="bytes",
+                limit=limit.partition_nbytes,
+                is_estimated=is_estimated,
+            )
+        )
+    if files is not None and files.n_files:
+        each = (files.nbytes or 0) / files.n_files
+        evidence.append(Evidence(label="files", value=files.n_files, unit="count", limit=limit.npartitions))
+        evidence.append(Evidence(label="mean of a file", value=each, unit="bytes", limit=limit.file_nbytes))
+    evidence.append(
+        Evidence(label="tasks for them", value=cost.n_tasks, unit="count", is_estimated=cost.is_predicted)
+    )
+    if cost.busy is not None:
+        evidence.append(
+            Evidence(label="threads in tasks", value=cost.busy, unit="share", limit=limit.busy_share)
+        )
+    evidence.append(Evidence(label="overhead", value=cost.loss, unit="seconds", is_estimated=True))
+    return tiny_partitions.finding(
+        severity="warning",
+        subject=c.name,
+        message=message,
+        why="Each partition is a task in every step, and a task costs about a millisecond, whatever it does. "
+        "The work on so little data takes less than that.",
+        evidence=tuple(evidence),
+        charts=_charts(c, limit),
+        at=cost.at or c.at,
+        fixes=offered,
+        loss_seconds=cost.loss,
+        of_seconds=cost.of,
+    )
+
+
+def _charts(c: Collection, limit: Thresholds) -> tuple[Chart, ...]:
+    if c.sizes is None or len(c.sizes.values) < 2:
+        return ()
+    return (
+        Chart(
+            kind="bars",
+            title=f"Bytes per partition of {words.code(c.name)}, ascending",
+            unit="bytes",
+            series=(Series(name="bytes", values=tuple(float(v) for v in sorted(c.sizes.values))),),
+            limits=(Limit(name="tiny below", value=float(limit.partition_nbytes)),),
+        ),
+    )
