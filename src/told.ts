@@ -1,5 +1,5 @@
 /** What is known of a kernel, reply after reply, and what of a notebook may be told to it: both bounded. */
-import type { CellText, MemoryPoint, Reply } from './_schema';
+import type { CellText, CollectionInfo, MemoryPoint, Reply } from './_schema';
 
 /** Memory points older than this, by the kernel's clock, are forgotten. */
 export const KEPT_SECONDS = 600;
@@ -19,9 +19,52 @@ export function merge(known: Reply | null, reply: Reply): Reply {
   ];
   const oldest = reply.time - KEPT_SECONDS;
   return {
-    ...reply,
+    ...complete(reply),
     memory: points.filter(point => point.time >= oldest),
     report: reply.report ?? before?.report ?? null
+  };
+}
+
+/** What a kernel's side that does not know of a field would say. */
+const UNTOLD: Omit<
+  CollectionInfo,
+  | 'name'
+  | 'kind'
+  | 'npartitions'
+  | 'nbytes'
+  | 'largest'
+  | 'is_persisted'
+  | 'is_eager'
+  | 'sizes'
+  | 'at'
+> = {
+  rows: null,
+  n_rows: null,
+  columns: [],
+  n_columns: null,
+  has_known_divisions: null,
+  shape: [],
+  chunks: [],
+  dtype: null,
+  reads: [],
+  n_reads: 0,
+  n_tasks: null,
+  fused_tasks: null,
+  held_by: [],
+  wrapped_by: null,
+  type: null,
+  unlike: [],
+  hot: null,
+  gaps: []
+};
+
+/** A reply of an older kernel's side lacks what was added since; the server fills it in, where there is one. */
+function complete(reply: Reply): Reply {
+  return {
+    ...reply,
+    collections: reply.collections.map(each => ({ ...UNTOLD, ...each })),
+    graphs: reply.graphs ?? [],
+    hidden_jobs: reply.hidden_jobs ?? []
   };
 }
 

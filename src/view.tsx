@@ -4,6 +4,7 @@ import React from 'react';
 import { ClusterView } from './components/cluster';
 import { Header } from './components/header';
 import { DataView } from './components/data';
+import { GraphsView } from './components/graph';
 import { Guard } from './components/guard';
 import { MemoryView } from './components/memory';
 import { Nothing } from './components/nothing';
@@ -23,6 +24,7 @@ function Told(props: { state: IState; actions: IActions }): JSX.Element | null {
     return null;
   }
   const { report, vitals } = told;
+  const places = { counts: state.counts, goTo: actions.goTo };
   const passed =
     report?.checks.filter(check => check.outcome === 'passed').length ?? 0;
   const open =
@@ -62,8 +64,17 @@ function Told(props: { state: IState; actions: IActions }): JSX.Element | null {
         {() => (
           <DataView
             collections={told.collections}
-            counts={state.counts}
-            goTo={actions.goTo}
+            limit={told.cluster?.partition_limit ?? null}
+            places={places}
+          />
+        )}
+      </Section>
+      <Section title={trans.__('Graph')} note={`${told.graphs.length || ''}`}>
+        {() => (
+          <GraphsView
+            graphs={told.graphs}
+            hidden={told.hidden_jobs}
+            places={places}
           />
         )}
       </Section>

@@ -1,10 +1,12 @@
 /** Builders of healthy messages: a test changes one thing. */
 import type {
   ClusterInfo,
+  CollectionInfo,
   Edit,
   Evidence,
   Finding,
   Fix,
+  GraphInfo,
   MemoryPoint,
   Reply,
   Report,
@@ -82,6 +84,7 @@ export function cluster(over: Partial<ClusterInfo> = {}): ClusterInfo {
     scheduler_memory: null,
     is_in_process: true,
     rest: null,
+    partition_limit: 682 * MiB,
     changes: [],
     gaps: [],
     ...over
@@ -128,9 +131,73 @@ export function reply(over: Partial<Reply> = {}): Reply {
     memory: [point()],
     workers: [],
     collections: [],
+    graphs: [],
+    hidden_jobs: [],
     report: report(),
     running: null,
     left_out: [],
+    ...over
+  };
+}
+
+export function collection(over: Partial<CollectionInfo> = {}): CollectionInfo {
+  return {
+    name: 'orders',
+    kind: 'dataframe',
+    npartitions: 24,
+    nbytes: { nbytes: 2 * GiB, known: 'estimated' },
+    largest: { nbytes: 100 * MiB, known: 'exact' },
+    is_persisted: true,
+    is_eager: false,
+    sizes: null,
+    at: null,
+    rows: null,
+    n_rows: null,
+    columns: [],
+    n_columns: null,
+    has_known_divisions: null,
+    shape: [],
+    chunks: [],
+    dtype: null,
+    reads: [],
+    n_reads: 0,
+    n_tasks: null,
+    fused_tasks: null,
+    held_by: [],
+    wrapped_by: null,
+    type: null,
+    unlike: [],
+    hot: null,
+    gaps: [],
+    ...over
+  };
+}
+
+export function graph(over: Partial<GraphInfo> = {}): GraphInfo {
+  return {
+    id: 'k1',
+    names: ['orders'],
+    at: { cell_id: 'b', execution_count: 7, line: 2 },
+    n_tasks: 4501,
+    fused_tasks: 601,
+    method: 'compute',
+    hidden_by: null,
+    layers: [
+      { prefix: 'read_parquet', n_tasks: 3000 },
+      { prefix: 'sum', n_tasks: 1500 }
+    ],
+    n_layers: 3,
+    embedded: [],
+    start: [
+      { kind: 'optimizing', seconds: 1.5 },
+      { kind: 'serializing', seconds: 0.5 },
+      { kind: 'waiting', seconds: 2 }
+    ],
+    run_seconds: 12,
+    is_done: true,
+    depth: 3,
+    is_cyclic: false,
+    n_more: 0,
     ...over
   };
 }

@@ -2,13 +2,7 @@ import { act, fireEvent, render, screen } from '@testing-library/react';
 import { nullTranslator } from '@jupyterlab/translation';
 import React from 'react';
 
-import type {
-  ChangeInfo,
-  CollectionInfo,
-  MemoryPoint,
-  Sign,
-  WorkerInfo
-} from '../_schema';
+import type { ChangeInfo, MemoryPoint, Sign, WorkerInfo } from '../_schema';
 import type { IActions, IDrawn, ITools } from '../components/tools';
 import type { IState, Phase } from '../tokens';
 import { DoctorView } from '../view';
@@ -69,18 +63,6 @@ const worker: WorkerInfo = {
   managed: GiB,
   spilled: 0,
   peak: 3.5 * GiB
-};
-
-const collection: CollectionInfo = {
-  name: 'orders',
-  kind: 'dataframe',
-  npartitions: 24,
-  nbytes: { nbytes: 2 * GiB, known: 'estimated' },
-  largest: { nbytes: 100 * MiB, known: 'exact' },
-  is_persisted: true,
-  is_eager: false,
-  sizes: null,
-  at: null
 };
 
 describe('states with nothing to show', () => {
@@ -289,26 +271,6 @@ describe('the sections', () => {
     show({ told: reply({ workers: [worker] }) }, makeTools({ draw }));
     expect(screen.queryByText('w0')).toBeNull();
     expect(draw).not.toHaveBeenCalled();
-  });
-
-  it('Data tells measured from estimated from unknown', () => {
-    const unknown = {
-      ...collection,
-      name: 'x',
-      npartitions: null,
-      nbytes: null,
-      largest: null
-    };
-    show({ told: reply({ collections: [collection, unknown] }) });
-    fireEvent.click(screen.getByRole('button', { name: /^Data/ }));
-    expect(
-      screen.getByText(
-        '24 partitions · ≈ 2 GiB estimated · largest 100 MiB measured'
-      )
-    ).toBeTruthy();
-    expect(
-      screen.getByText('number of partitions unknown · size unknown')
-    ).toBeTruthy();
   });
 
   it('Cluster says what was not checked and why', () => {

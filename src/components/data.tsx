@@ -1,55 +1,38 @@
 /** The collections of the notebook: what they are, in how many pieces, how large and how we know. */
 import React from 'react';
 
-import type { Chart, CollectionInfo, PartitionSizes, Size } from '../_schema';
-import { bytes, cut, estimated } from '../format';
-import { Figure } from './evidence';
-import { CellButton } from './text';
+import type {
+  CollectionInfo,
+  ColumnInfo,
+  HotKey,
+  Size,
+  SourceInfo
+} from '../_schema';
+import { bytes, count, cut, estimated, quantity } from '../format';
+import { Entry, Facts } from './entry';
+import type { IPlaces } from './entry';
+import { Fold } from './fold';
+import { PartitionCharts } from './partitions';
+import { Prose } from './text';
 import { useTools } from './tools';
+import type { ITools } from './tools';
 
-const MAX_COLLECTIONS = 50;
+const MAX_COLLECTIONS = 100;
+const MAX_NAME = 80;
 
-function useSizeWords(): (size: Size | null) => string {
-  const { trans } = useTools();
-  return size => {
-    if (size === null) {
-      return trans.__('size unknown');
-    }
-    const isEstimated = size.known === 'estimated';
-    const words = isEstimated ? trans.__('estimated') : trans.__('measured');
-    return `${estimated(bytes(size.nbytes), isEstimated)} ${words}`;
-  };
+type Trans = ITools['trans'];
+
+/** A size as it is known: exact, estimated or not at all. */
+export function sizeWords(size: Size | null, trans: Trans): string {
+  if (size === null) {
+    return trans.__('size unknown');
+  }
+  return size.known === 'estimated'
+    ? trans.__('%1 estimated', estimated(bytes(size.nbytes), true))
+    : trans.__('%1 exact', bytes(size.nbytes));
 }
 
-/** The sizes of a collection's partitions as a chart. */
-export function sizeChart(sizes: PartitionSizes, title: string): Chart {
-  const inOrder = sizes.values.length === sizes.n;
-  const largest = sizes.values.indexOf(Math.max(...sizes.values));
-  return {
-    kind: 'bars',
-    title,
-    unit: 'bytes',
-    series: [{ name: 'nbytes', values: sizes.values }],
-    labels: sizes.values.map((_, i) =>
-      inOrder
-        ? `${i}`
-        : `${Math.round((100 * i) / Math.max(1, sizes.values.length - 1))} %`
-    ),
-    x: [],
-    limits: [{ name: 'median', value: sizes.median }],
-    highlight: largest >= 0 ? largest : null
-  };
-}
-
-function CollectionView(props: {
-  collection: CollectionInfo;
-  counts: ReadonlyMap<string, number | null>;
-  goTo: (cellId: string) => void;
-}): JSX.Element {
-  const { trans } = useTools();
-  const sizeWords = useSizeWords();
-  const { collection, counts, goTo } = props;
-  const { sizes, npartitions } = collection;
+function kindWords(collection: CollectionInfo, trans: Trans): string {
   const kinds: Record<CollectionInfo['kind'], string> = {
     array: trans.__('array'),
     bag: trans.__('bag'),
@@ -59,57 +42,339 @@ function CollectionView(props: {
     index: trans.__('index'),
     series: trans.__('series')
   };
-  const isArray = collection.kind === 'array';
-  const pieces =
-    npartitions === null
-      ? trans.__('number of partitions unknown')
-      : isArray
-        ? trans._n('%1 chunk', '%1 chunks', npartitions)
-        : trans._n('%1 partition', '%1 partitions', npartitions);
-  const facts = [pieces, sizeWords(collection.nbytes)];
-  if (collection.largest !== null) {
-    facts.push(trans.__('largest %1', sizeWords(collection.largest)));
+  const kind = kinds[collection.kind] ?? cut(collection.kind, MAX_NAME);
+  return collection.wrapped_by === null
+    ? kind
+    : trans.__('%1 of %2', kind, cut(collection.wrapped_by, MAX_NAME));
+}
+
+function piecesWords(collection: CollectionInfo, trans: Trans): string {
+  const { kind, npartitions } = collection;
+  if (npartitions === null) {
+    return trans.__('number of partitions unknown');
+  }
+  const number = count(npartitions);
+  switch (kind) {
+    case 'array':
+      return npartitions === 1
+        ? trans.__('1 chunk')
+        : trans.__('%1 chunks', number);
+    case 'delayed':
+      return trans.__('1 value');
+    case 'futures':
+      return npartitions === 1
+        ? trans.__('1 future')
+        : trans.__('%1 futures', number);
+    default:
+      return npartitions === 1
+        ? trans.__('1 partition')
+        : trans.__('%1 partitions', number);
+  }
+}
+
+/** "1,000 × 500 × ?". */
+function lengths(shape: readonly number[]): string {
+  return shape
+    .slice(0, 8)
+    .map(n => (n < 0 ? '?' : count(n)))
+    .join(' × ');
+}
+
+function sourceWords(source: SourceInfo, trans: Trans): string {
+  const words = [cut(source.format, MAX_NAME)];
+  if (source.n_files !== null) {
+    words.push(
+      source.n_files === 1
+        ? trans.__('1 file')
+        : trans.__('%1 files', count(source.n_files))
+    );
+  }
+  if (source.nbytes !== null) {
+    words.push(trans.__('%1 on disk', bytes(source.nbytes)));
+  }
+  return words.join(' · ');
+}
+
+function Sources({ collection }: { collection: CollectionInfo }): JSX.Element {
+  const { trans } = useTools();
+  const more = collection.n_reads - collection.reads.length;
+  return (
+    <>
+      {collection.reads.map((source, i) => (
+        <div key={i}>
+          {sourceWords(source, trans)}
+          {source.path !== '' && (
+            <>
+              <br />
+              <code>{cut(source.path, 200)}</code>
+            </>
+          )}
+        </div>
+      ))}
+      {more > 0 && <div>{trans.__('and %1 more', count(more))}</div>}
+    </>
+  );
+}
+
+function Codes({ names }: { names: readonly string[] }): JSX.Element {
+  return (
+    <>
+      {names.map((name, i) => (
+        <React.Fragment key={i}>
+          {i > 0 && ', '}
+          <code>{cut(name, MAX_NAME)}</code>
+        </React.Fragment>
+      ))}
+    </>
+  );
+}
+
+function Columns(props: {
+  columns: readonly ColumnInfo[];
+  n: number | null;
+}): JSX.Element {
+  const { trans } = useTools();
+  const { columns, n } = props;
+  const hasSizes = columns.some(column => column.nbytes !== null);
+  const more = (n ?? columns.length) - columns.length;
+  const other = columns.filter(column => column.real !== null).length;
+  return (
+    <Fold
+      title={trans.__('Columns')}
+      note={
+        other > 0
+          ? trans.__(
+              '%1, %2 of another type',
+              count(n ?? columns.length),
+              other
+            )
+          : count(n ?? columns.length)
+      }
+    >
+      <table className="jp-DaskDoctorPanel-table">
+        <thead>
+          <tr>
+            <th scope="col">{trans.__('Name')}</th>
+            <th scope="col">{trans.__('Type')}</th>
+            {hasSizes && <th scope="col">{trans.__('Size')}</th>}
+          </tr>
+        </thead>
+        <tbody>
+          {columns.map((column, i) => (
+            <tr key={i}>
+              <th scope="row">
+                <code>{cut(column.name, MAX_NAME)}</code>
+              </th>
+              <td className="jp-mod-text">
+                {cut(column.real ?? column.dtype, MAX_NAME)}
+                {column.real !== null && (
+                  <div className="jp-DaskDoctorPanel-muted">
+                    {trans.__('told: %1', cut(column.dtype, MAX_NAME))}
+                  </div>
+                )}
+              </td>
+              {hasSizes && (
+                <td>
+                  {column.nbytes === null
+                    ? '–'
+                    : estimated(
+                        bytes(column.nbytes.nbytes),
+                        column.nbytes.known === 'estimated'
+                      )}
+                </td>
+              )}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      {more > 0 && (
+        <p className="jp-DaskDoctorPanel-note">
+          {trans.__('and %1 more', count(more))}
+        </p>
+      )}
+    </Fold>
+  );
+}
+
+function HotKeyView({ hot }: { hot: HotKey }): JSX.Element {
+  const { trans } = useTools();
+  return (
+    <p className="jp-DaskDoctorPanel-hot">
+      {trans.__(
+        '%1 of the %2 rows of partition %3 share one value:',
+        quantity(hot.share, 'share'),
+        count(hot.n_rows),
+        cut(hot.partition, MAX_NAME)
+      )}{' '}
+      <code>
+        {cut(hot.column, MAX_NAME)} = {cut(hot.value, MAX_NAME)}
+      </code>
+    </p>
+  );
+}
+
+/** Only what is known: a fact that is null has no line. */
+function facts(
+  collection: CollectionInfo,
+  limit: number | null,
+  trans: Trans
+): [string, React.ReactNode][] {
+  const { rows, sizes, n_rows: n, has_known_divisions: known } = collection;
+  const state = collection.is_persisted
+    ? trans.__('in the cluster’s memory')
+    : trans.__('lazy: computed when it is asked for');
+  return [
+    [trans.__('State'), collection.kind === 'futures' ? null : state],
+    [
+      trans.__('Size'),
+      collection.nbytes === null
+        ? trans.__('unknown')
+        : sizeWords(collection.nbytes, trans)
+    ],
+    [
+      collection.kind === 'array'
+        ? trans.__('Largest chunk')
+        : trans.__('Largest partition'),
+      collection.largest === null ? null : sizeWords(collection.largest, trans)
+    ],
+    [
+      trans.__('Typical'),
+      sizes === null || sizes.n < 2 ? null : bytes(sizes.median)
+    ],
+    [
+      trans.__('Most that fits a worker'),
+      limit === null || collection.kind === 'futures' ? null : bytes(limit)
+    ],
+    [trans.__('Rows'), n === null ? null : count(n)],
+    [
+      trans.__('Rows of the longest partition'),
+      rows === null || rows.n < 2
+        ? null
+        : trans.__('%1, median %2', count(rows.largest), count(rows.median))
+    ],
+    [
+      trans.__('Shape'),
+      collection.shape.length === 0 ? null : lengths(collection.shape)
+    ],
+    [
+      trans.__('Chunk shape'),
+      collection.chunks.length === 0 ? null : lengths(collection.chunks)
+    ],
+    [
+      trans.__('Type'),
+      collection.dtype === null ? null : (
+        <code>{cut(collection.dtype, MAX_NAME)}</code>
+      )
+    ],
+    [
+      trans.__('Partitions really are'),
+      collection.type === null ? null : (
+        <code>{cut(collection.type, MAX_NAME)}</code>
+      )
+    ],
+    [
+      trans.__('Unlike the first partition'),
+      collection.unlike.length === 0
+        ? null
+        : cut(collection.unlike.join(', '), 200)
+    ],
+    [
+      trans.__('Divisions'),
+      known === null ? null : known ? trans.__('known') : trans.__('unknown')
+    ],
+    [
+      trans.__('Reads'),
+      collection.reads.length === 0 ? null : <Sources collection={collection} />
+    ],
+    [
+      trans.__('Held also by'),
+      collection.held_by.length === 0 ? null : (
+        <Codes names={collection.held_by} />
+      )
+    ]
+  ];
+}
+
+function Details(props: {
+  collection: CollectionInfo;
+  limit: number | null;
+}): JSX.Element {
+  const { trans } = useTools();
+  const { collection, limit } = props;
+  return (
+    <>
+      <PartitionCharts collection={collection} limit={limit} />
+      {collection.hot !== null && <HotKeyView hot={collection.hot} />}
+      <Facts facts={facts(collection, limit, trans)} />
+      {collection.columns.length > 0 && (
+        <Columns columns={collection.columns} n={collection.n_columns} />
+      )}
+      {collection.gaps.map((gap, i) => (
+        <p key={i} className="jp-DaskDoctorPanel-note">
+          {trans.__('Not known:')} <Prose text={gap} />
+        </p>
+      ))}
+    </>
+  );
+}
+
+function CollectionView(props: {
+  collection: CollectionInfo;
+  limit: number | null;
+  places: IPlaces;
+  isOpen: boolean;
+}): JSX.Element {
+  const { trans } = useTools();
+  const { collection, limit, places, isOpen } = props;
+  const words = [piecesWords(collection, trans)];
+  if (collection.kind !== 'delayed' || collection.nbytes !== null) {
+    words.push(sizeWords(collection.nbytes, trans));
+  }
+  if (collection.is_eager) {
+    words.push(trans.__('a look at it would start a computation'));
   }
   return (
-    <li className="jp-DaskDoctorPanel-collection">
-      <div className="jp-DaskDoctorPanel-cardTop">
-        <code>{cut(collection.name, 80)}</code>
-        <span className="jp-DaskDoctorPanel-muted">
-          {kinds[collection.kind] ?? collection.kind}
-        </span>
-        {collection.is_persisted && (
-          <span className="jp-DaskDoctorPanel-badge jp-mod-safe">
-            {trans.__('persisted')}
-          </span>
-        )}
-        <CellButton at={collection.at} counts={counts} goTo={goTo} />
-      </div>
-      <div className="jp-DaskDoctorPanel-muted">{facts.join(' · ')}</div>
-      {collection.is_eager && (
-        <div className="jp-DaskDoctorPanel-muted">
-          {trans.__('Looking at it closer would start a computation.')}
-        </div>
-      )}
-      {sizes !== null && sizes.values.length > 1 && (
-        <Figure
-          chart={sizeChart(
-            sizes,
-            isArray ? trans.__('Chunk sizes') : trans.__('Partition sizes')
+    <Entry
+      title={<code>{cut(collection.name, MAX_NAME)}</code>}
+      tags={
+        <>
+          <span>{kindWords(collection, trans)}</span>
+          {collection.is_persisted && collection.kind !== 'futures' && (
+            <span className="jp-DaskDoctorPanel-badge jp-mod-safe">
+              {trans.__('persisted')}
+            </span>
           )}
-          drawKey={`${sizes.n} ${sizes.total} ${sizes.largest}`}
-        />
-      )}
-    </li>
+        </>
+      }
+      facts={words}
+      at={collection.at}
+      places={places}
+      isOpen={isOpen}
+    >
+      {() => <Details collection={collection} limit={limit} />}
+    </Entry>
   );
+}
+
+/** Its name, so that what is open stays open; names that were cut may be alike. */
+function uniqueKey(
+  name: string,
+  i: number,
+  all: readonly CollectionInfo[]
+): string {
+  return all.findIndex(each => each.name === name) === i
+    ? name
+    : `${name} ${i}`;
 }
 
 export function DataView(props: {
   collections: readonly CollectionInfo[];
-  counts: ReadonlyMap<string, number | null>;
-  goTo: (cellId: string) => void;
+  /** Bytes that one partition may have on a worker. */
+  limit: number | null;
+  places: IPlaces;
 }): JSX.Element {
   const { trans } = useTools();
-  const { collections, counts, goTo } = props;
+  const { collections, limit, places } = props;
   if (collections.length === 0) {
     return (
       <p className="jp-DaskDoctorPanel-note">
@@ -119,12 +384,13 @@ export function DataView(props: {
   }
   return (
     <ul className="jp-DaskDoctorPanel-list">
-      {collections.slice(0, MAX_COLLECTIONS).map(collection => (
+      {collections.slice(0, MAX_COLLECTIONS).map((collection, i, all) => (
         <CollectionView
-          key={collection.name}
+          key={uniqueKey(collection.name, i, all)}
           collection={collection}
-          counts={counts}
-          goTo={goTo}
+          limit={limit}
+          places={places}
+          isOpen={collections.length === 1}
         />
       ))}
     </ul>

@@ -1,0 +1,113 @@
+/** Sizes and rows of a collection's partitions as charts, the largest first. */
+import React from 'react';
+
+import type { Chart, CollectionInfo } from '../_schema';
+import { Figure } from './evidence';
+import { useTools } from './tools';
+
+/** What Dask's best practices call about right. */
+export const TYPICAL = 100 * 1024 ** 2;
+
+interface IPieces {
+  n: number;
+  values: readonly number[];
+  largest_index: string | null;
+}
+
+/**
+ * Bars from the largest to the smallest, with the partition's number where it is known.
+ *
+ * Of more partitions than `values` there are quantiles.
+ */
+export function piecesChart(
+  pieces: IPieces,
+  options: Pick<Chart, 'title' | 'unit' | 'limits'> & {
+    /** Names the bar of a share of all, such as "top 10 %". */
+    top: (percent: number) => string;
+  }
+): Chart {
+  const { values, n, largest_index: first } = pieces;
+  const isEach = values.length === n;
+  const order = values
+    .map((value, i) => ({ value, i }))
+    .sort((a, b) => b.value - a.value || a.i - b.i);
+  // The number of a chunk with several dimensions cannot be told from its place in the list.
+  const isPlain = first === null || /^\d+$/.test(first);
+  return {
+    kind: 'bars',
+    title: options.title,
+    unit: options.unit,
+    series: [
+      { name: options.unit, values: order.map(each => Math.max(0, each.value)) }
+    ],
+    labels: order.map(({ i }, rank) => {
+      if (rank === 0 && first !== null) {
+        return first;
+      }
+      return isEach
+        ? isPlain
+          ? `${i}`
+          : ''
+        : options.top(Math.round((100 * rank) / Math.max(1, order.length - 1)));
+    }),
+    x: [],
+    limits: apart(options.limits),
+    highlight: order.length > 0 ? 0 : null
+  };
+}
+
+/** Without limits whose names would lie upon one before them. */
+function apart(limits: Chart['limits']): Chart['limits'] {
+  const highest = Math.max(...limits.map(each => each.value));
+  return limits.filter((each, i) =>
+    limits
+      .slice(0, i)
+      .every(other => Math.abs(other.value - each.value) > highest / 8)
+  );
+}
+
+export function PartitionCharts(props: {
+  collection: CollectionInfo;
+  /** Bytes that one partition may have on a worker. */
+  limit: number | null;
+}): JSX.Element | null {
+  const { trans } = useTools();
+  const { collection, limit } = props;
+  const { sizes, rows } = collection;
+  const isArray = collection.kind === 'array';
+  const top = (percent: number) => trans.__('top %1 %', percent);
+  const limits = [
+    ...(limit === null
+      ? []
+      : [{ name: trans.__('most that fits a worker'), value: limit }]),
+    { name: trans.__('typical'), value: TYPICAL }
+  ];
+  return (
+    <>
+      {sizes !== null && sizes.values.length > 1 && (
+        <Figure
+          chart={piecesChart(sizes, {
+            title: isArray
+              ? trans.__('Chunk sizes, largest first')
+              : trans.__('Partition sizes, largest first'),
+            unit: 'bytes',
+            limits,
+            top
+          })}
+          drawKey={`${sizes.n} ${sizes.total} ${sizes.largest} ${sizes.values.length} ${limit}`}
+        />
+      )}
+      {rows !== null && rows.values.length > 1 && (
+        <Figure
+          chart={piecesChart(rows, {
+            title: trans.__('Rows per partition, most first'),
+            unit: 'count',
+            limits: [],
+            top
+          })}
+          drawKey={`${rows.n} ${rows.total} ${rows.largest} ${rows.values.length}`}
+        />
+      )}
+    </>
+  );
+}
