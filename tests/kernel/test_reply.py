@@ -17,13 +17,17 @@ from jupyter_dask_doctor.report import Chart, Check, Detail, Edit, Evidence, Fin
 from jupyter_dask_doctor.snapshot import (
     Cluster,
     Collection,
+    Column,
     Gap,
+    Held,
     Load,
+    Location,
     PartitionSizes,
     Size,
     Snapshot,
     Worker,
 )
+from tests.healthy import computation
 
 LIVE = Status(kind="live", message="The scheduler answers.")
 SCHEMA = json.loads(Path(messages.__file__).parent.with_name("schema.json").read_text())
@@ -219,6 +223,33 @@ def test_everything_too_large_at_once_still_fits_and_is_said():
     said = " ".join(reply["left_out"])
     for words in ("workers", "collections", "points of charts", "long texts", "memory lines", "findings"):
         assert words in said
+
+
+def test_all_of_data_and_graph_leaves_room_for_the_rest():
+    columns = tuple(Column(name=f"column {i}", dtype="datetime64[ns, Europe/Berlin]") for i in range(200))
+    held = Held(n=200, rows=tuple(range(1_000_000, 1_000_200)), columns=columns)
+    layers = tuple((f"{'layer' * 15}-{i}", 20) for i in range(20))
+    snapshot = a_snapshot(
+        load=tuple(a_load(i) for i in range(1_000)),
+        workers=tuple(a_worker(i) for i in range(50)),
+        collections=tuple(a_collection(f"df{i}", columns=columns, held=held) for i in range(30)),
+        computations=tuple(
+            computation(id=f"k{i}", layers=layers, at=Location(cell_id=f"c{i}")) for i in range(20)
+        ),
+    )
+    ready = Composer("s").compose(status=LIVE, snapshot=snapshot, report=a_report(*huge(64)))
+    reply = ready.answer(since=0, time=2.0)
+    assert size(reply) <= REPLY_NBYTES
+    assert len(reply["graphs"]) == 8
+    assert len(reply["collections"]) > 15
+    assert len(reply["memory"]) > 20
+    said = " ".join(reply["left_out"])
+    for words in ("columns of collections", "sizes of single partitions", "layers of graphs"):
+        assert words in said
+    alone = Composer("s").compose(status=LIVE, snapshot=snapshot, report=a_report())
+    shown = alone.answer(since=0, time=2.0)["collections"]
+    assert len(shown) == 30, "what the report does not need is for them"
+    assert any(one["columns"] for one in shown)
 
 
 def test_a_report_that_fits_is_left_alone():
