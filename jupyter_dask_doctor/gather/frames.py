@@ -1,121 +1,249 @@
-"""Dataframes, series and indices of Dask, described without computing anything."""
+"""Dataframes, series and indices of Dask, described without computing anything.
+
+Many attributes of an expression start a job, read files or call a function of the user's. So nothing is asked of
+one before its tree was walked and found harmless (`frame_hazards`), and only as long as the tree is small.
+"""
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
+from dataclasses import replace
 from typing import Any
 
-from ..snapshot import Collection, CollectionKind, Location, Size
+from ..snapshot import Collection, CollectionKind, Column, Location, Size
+from .frame_hazards import has_partition_size, is_eager, is_read, kinds, why_not_rewritten
+from .frame_steps import operations
+from .frame_tasks import Tasks, tasks_of
 from .in_memory import Sizes, group_of, is_future, sizes_in_memory
 
-#: Nodes of one expression walked. A tree with more of them would take longer to walk than the answer is worth.
-MAX_NODES = 500
+#: Steps of one tree that are walked. A longer one would take longer to walk than the answer is worth.
+MAX_STEPS = 500
+#: Steps up to which the tree is asked for its partitions, and up to which the optimizer is run: it takes half a
+#: second for a hundred, and grows with their square.
+MAX_ASKED = 200
+MAX_REWRITTEN = 80
 MAX_NAMES = 200
+MAX_COLUMNS = 200
+MAX_GAPS = 5
+MAX_TEXT = 100
+#: Expressions whose description is kept, by name.
+MAX_KEPT = 500
 
-#: Sizes of embedded frames by expression name: reckoning one reads a sample of its objects.
-_frame_sizes: dict[str, int] = {}
+_kept: OrderedDict[str, Collection] = OrderedDict()
+_lock = threading.Lock()
 
 
 def describe_frame(name: str, value: Any, *, sizes: Sizes, at: Location | None = None) -> Collection:
     """Describe a dataframe, series or index of Dask's, or an expression of one.
 
     Computes nothing and reads no file of a remote store; what cannot be told is None, with a gap that says why.
+    Takes milliseconds the first time and microseconds after.
     """
     expr = getattr(value, "_expr", value)
-    nodes = []
-    for node in expr.walk():
-        nodes.append(node)
-        if len(nodes) > MAX_NODES:
-            break
-    too_large = len(nodes) > MAX_NODES
-    by_size = any(has_partition_size(node) for node in nodes)
-    eager = too_large or any(is_eager(node) for node in nodes)
-    names = tuple(node._name for node in nodes[:MAX_NAMES])
-
-    group = None
-    npartitions = None
-    known = None
-    if _kind(expr) == "FromGraph" and is_future(next(iter(expr.operand("layer").values()), None)):
-        group = group_of(expr.operand("keys"))
-        npartitions = len(expr.operand("keys"))
-        known = _known(expr.operand("divisions"))
-    elif not eager and all(is_read(node) for node in nodes):
-        npartitions = int(expr.npartitions)
-        # Divisions of anything but a plain chain may need the optimizer: only what is there already.
-        divisions = expr.__dict__.get("divisions")
-        known = None if divisions is None else _known(divisions)
-    if group is not None:
-        names = (*names, group)
-
-    measured = None if group is None else sizes(group)
-    nbytes, largest = sizes_in_memory(measured, npartitions)
-    if nbytes is None and _kind(expr) == "FromPandas" and npartitions:
-        total = _frame_nbytes(expr)
-        nbytes = Size(nbytes=total, known="estimated")
-        largest = Size(nbytes=-(-total // npartitions), known="estimated")
-    return Collection(
-        name=name,
-        kind=_frame_kind(expr),
-        npartitions=npartitions,
-        nbytes=nbytes,
-        largest=largest,
-        is_persisted=group is not None,
-        sizes=measured,
-        group=group,
-        names=names,
-        has_partition_size=by_size,
-        is_eager=eager,
-        has_known_divisions=known,
-        at=at,
-    )
+    key = str(expr._name)
+    with _lock:
+        told = _kept.get(key)
+    if told is None:
+        look = _Look(expr)
+        told = look.collection()
+        if look.is_final:
+            with _lock:
+                _kept[key] = told
+                while len(_kept) > MAX_KEPT:
+                    _kept.popitem(last=False)
+    told = replace(told, name=name, at=at)
+    if told.group is None:
+        return told
+    measured = sizes(told.group)
+    nbytes, largest = sizes_in_memory(measured, told.npartitions)
+    return replace(told, sizes=measured, nbytes=nbytes, largest=largest)
 
 
-def is_eager(node: Any) -> bool:
-    """Whether this node makes `.npartitions`, `.divisions`, `repr` and display start a job."""
-    names = {cls.__name__ for cls in type(node).__mro__}
-    if "BaseSetIndexSortValues" in names and getattr(node, "user_divisions", None) is None:
-        return True
-    return has_partition_size(node)
+class _Look:
+    """One look at an expression. What fails leaves a gap."""
 
+    def __init__(self, expr: Any) -> None:
+        self.expr = expr
+        self.gaps: list[str] = []
+        #: A later look would see the same.
+        self.is_final = True
+        self.steps, self.depth = _sorted(expr)
+        self.is_whole = self.depth is not None
+        self._harmless: dict[str, bool] = {}
+        if not self.is_whole:
+            self.gaps.append(f"It has more than {MAX_STEPS} steps.")
 
-def has_partition_size(node: Any) -> bool:
-    """Whether this node is a `repartition(partition_size=...)` that is not yet carried out."""
-    names = {cls.__name__ for cls in type(node).__mro__}
-    return (
-        "Repartition" in names
-        and "partition_size" in node._parameters
-        and node.operand("partition_size") is not None
-    )
+    def collection(self) -> Collection:
+        expr = self.expr
+        group = _group(expr)
+        names = tuple(str(step._name) for step in reversed(self.steps))[:MAX_NAMES]
+        npartitions, known = self._partitions()
+        columns, n_columns, index = self._columns()
+        tasks = self._tasks() if group is None else Tasks()
+        nbytes, largest = self._sizes(npartitions)
+        return Collection(
+            name="",
+            kind=_kind(expr),
+            npartitions=npartitions,
+            nbytes=nbytes,
+            largest=largest,
+            is_persisted=group is not None,
+            group=group,
+            names=names if group is None else (*names, group),
+            has_partition_size=any(has_partition_size(step) for step in self.steps),
+            is_eager=not self.is_whole or any(is_eager(step) for step in self.steps),
+            has_known_divisions=known,
+            columns=columns,
+            n_columns=n_columns,
+            index=index,
+            n_tasks=tasks.n_tasks,
+            fused_tasks=tasks.fused_tasks,
+            layers=tasks.layers,
+            n_steps=len(self.steps) if self.is_whole else None,
+            depth=self.depth,
+            operations=self._operations(),
+            gaps=tuple(dict.fromkeys(self.gaps))[:MAX_GAPS],
+        )
 
+    def is_harmless(self, step: Any) -> bool:
+        """Whether it may be asked for its partitions: nothing that it stands on starts a job or reads files."""
+        return self._harmless.get(step._name, False)
 
-def is_read(node: Any) -> bool:
-    """Whether what the node needs from a file system was read already, by a call of the user's own."""
-    return not hasattr(type(node), "_dataset_info") or "divisions" in node.__dict__
+    def _partitions(self) -> tuple[int | None, bool | None]:
+        for step in self.steps if self.is_whole else ():
+            read = is_read(step)
+            if not read:
+                self.is_final = False
+            self._harmless[step._name] = (
+                read and not is_eager(step) and all(map(self.is_harmless, step.dependencies()))
+            )
+        if not self.is_whole:
+            return None, None
+        if not self.is_harmless(self.expr):
+            if self.is_final:
+                self.gaps.append("Asking for its partitions would start a job.")
+            else:
+                self.gaps.append("Its files were not looked at yet.")
+            return None, None
+        if len(self.steps) > MAX_ASKED:
+            self.gaps.append(f"It has more than {MAX_ASKED} steps: counting its partitions would take long.")
+            return None, None
+        try:
+            return int(self.expr.npartitions), bool(self.expr.known_divisions)
+        except Exception as error:
+            self._failed("Its partitions", error)
+            return None, None
 
+    def _columns(self) -> tuple[tuple[Column, ...], int | None, Column | None]:
+        try:
+            meta = self.expr._meta
+            if getattr(meta, "ndim", 0) == 0:
+                return (), None, None
+            if not hasattr(meta, "index"):
+                return (), None, Column(name=_label(meta.name), dtype=str(meta.dtype)[:MAX_TEXT])
+            index = Column(name=_label(meta.index.name), dtype=str(meta.index.dtype)[:MAX_TEXT])
+            if meta.ndim == 1:
+                return (Column(name=_label(meta.name), dtype=str(meta.dtype)[:MAX_TEXT]),), 1, index
+            pairs = zip(meta.columns[:MAX_COLUMNS], meta.dtypes.iloc[:MAX_COLUMNS], strict=True)
+            columns = tuple(Column(name=_label(name), dtype=str(dtype)[:MAX_TEXT]) for name, dtype in pairs)
+            return columns, len(meta.columns), index
+        except Exception as error:
+            self._failed("Its columns", error)
+            return (), None, None
 
-def _frame_nbytes(expr: Any) -> int:
-    key = expr._name
-    if key not in _frame_sizes:
+    def _tasks(self) -> Tasks:
+        if not self.is_harmless(self.expr):
+            return Tasks()  # said already
+        if len(self.steps) > MAX_REWRITTEN:
+            self.gaps.append(f"Its tasks were not counted: optimizing {len(self.steps):,} steps takes long.")
+            return Tasks()
+        try:
+            reason = why_not_rewritten(self.steps)
+            if reason is None:
+                tasks = tasks_of(self.expr, self.steps)
+                reason = tasks.gap
+            else:
+                tasks = Tasks()
+                self.is_final = False
+            if reason is not None:
+                self.gaps.append(f"Its tasks were not counted: {reason}.")
+            return tasks
+        except Exception as error:
+            self._failed("Its tasks", error)
+            return Tasks()
+
+    def _operations(self) -> tuple[Any, ...]:
+        if len(self.steps) > MAX_ASKED:
+            return ()
+        try:
+            return operations(self.steps, self.is_harmless)
+        except Exception as error:
+            self._failed("Its steps", error)
+            return ()
+
+    def _sizes(self, npartitions: int | None) -> tuple[Size | None, Size | None]:
+        if "FromPandas" not in kinds(self.expr) or not npartitions:
+            return None, None
         from dask.sizeof import sizeof
 
         # The operand wraps the frame, and the size of the wrapper is wrong.
-        frame = expr.operand("frame")._data
-        if len(_frame_sizes) > 256:
-            _frame_sizes.clear()
-        _frame_sizes[key] = int(sizeof(frame))
-    return _frame_sizes[key]
+        total = int(sizeof(self.expr.operand("frame")._data))
+        return (
+            Size(nbytes=total, known="estimated"),
+            Size(nbytes=-(-total // npartitions), known="estimated"),
+        )
+
+    def _failed(self, what: str, error: Exception) -> None:
+        self.is_final = False
+        self.gaps.append(f"{what} could not be told ({type(error).__name__}).")
 
 
-def _frame_kind(expr: Any) -> CollectionKind:
+def _sorted(expr: Any) -> tuple[list[Any], int | None]:
+    """Its steps, each after all that it is made from, and how many stand one upon the other at most.
+
+    At most `MAX_STEPS`, in any order and without a depth, when there are more.
+    """
+    order: list[Any] = []
+    depths: dict[str, int] = {}
+    seen: set[str] = {expr._name}
+    stack: list[tuple[Any, Any]] = [(expr, iter(expr.dependencies()))]
+    while stack:
+        step, parts = stack[-1]
+        for part in parts:
+            if part._name not in seen:
+                seen.add(part._name)
+                stack.append((part, iter(part.dependencies())))
+                break
+        else:
+            stack.pop()
+            order.append(step)
+            depths[step._name] = 1 + max(
+                (depths.get(part._name, 0) for part in step.dependencies()), default=0
+            )
+        if len(seen) > MAX_STEPS:
+            return ([one for one, _ in reversed(stack)] + order)[:MAX_STEPS], None
+    return order, depths[expr._name]
+
+
+def _group(expr: Any) -> str | None:
+    """The task group that holds its partitions in memory; None when it is yet to be computed."""
+    if type(expr).__name__ != "FromGraph":
+        return None
+    layer = expr.operand("layer")
+    if type(layer) is not dict or not is_future(next(iter(layer.values()), None)):
+        return None
+    return group_of(expr.operand("keys"))
+
+
+def _kind(expr: Any) -> CollectionKind:
     # Of meta and not of the collection: an expression has none, and users make subclasses.
-    ndim = getattr(expr._meta, "ndim", 1)
-    if ndim == 2:
+    meta = expr._meta
+    if getattr(meta, "ndim", 1) == 2:
         return "dataframe"
-    return "index" if type(expr._meta).__name__.endswith("Index") else "series"
+    # Neither has one an index nor a number in a scalar, which counts as a series.
+    return "index" if getattr(meta, "ndim", 0) == 1 and not hasattr(meta, "index") else "series"
 
 
-def _kind(expr: Any) -> str:
-    return type(expr).__name__
-
-
-def _known(divisions: Any) -> bool:
-    return len(divisions) > 0 and divisions[0] is not None
+def _label(name: Any) -> str:
+    return "" if name is None else str(name)[:MAX_TEXT]

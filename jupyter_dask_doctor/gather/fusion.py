@@ -37,19 +37,21 @@ class _Single:
         self.ndim = expr.ndim
 
 
-def steps(roots: Iterable[Any]) -> tuple[Step, ...]:
+def steps(
+    roots: Iterable[Any], *, max_nodes: int = MAX_NODES, max_seconds: float = MAX_SECONDS
+) -> tuple[Step, ...]:
     """The shape of dataframe expressions as they are sent; empty when they are none, or too large."""
     module = sys.modules.get("dask.dataframe.dask_expr._expr")
     if module is None:
         return ()
     todo = [root for root in roots if isinstance(root, module.Expr)]
     found: dict[str, Step] = {}
-    deadline = perf_counter() + MAX_SECONDS
+    deadline = perf_counter() + max_seconds
     while todo:
         node = todo.pop()
         if node._name in found:
             continue
-        if len(found) >= MAX_NODES or perf_counter() > deadline:
+        if len(found) >= max_nodes or perf_counter() > deadline:
             return ()
         parts = node.dependencies()
         is_blockwise = bool(module.is_valid_blockwise_op(node))

@@ -242,16 +242,6 @@ def test_the_binding_cell_is_told(frame):
     assert found.at == at
 
 
-# Of pandas, about what Dask's own to_parquet does.
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_files_are_not_read_for_our_sake(frame, tmp_path):
-    frame.to_parquet(tmp_path / "t", compute=True)
-    df = dd.read_parquet(tmp_path / "t")
-    assert look(df=df)[0].npartitions is None
-    assert df.npartitions == 4  # the user asked
-    assert look(df=df)[0].npartitions == 4
-
-
 def test_what_else_holds_a_persisted_frame(client, frame):
     persisted = frame.persist()
     wait(persisted)
