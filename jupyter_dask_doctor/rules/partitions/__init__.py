@@ -1,5 +1,6 @@
 """How data is cut."""
 
+from .mismatched_meta import mismatched_meta
 from .oversized_partitions import oversized_partitions
 from .partition_size_deadlock import partition_size_deadlock
 from .partition_skew import partition_skew
@@ -9,6 +10,7 @@ from .too_many_partitions import too_many_partitions
 from .unknown_divisions import unknown_divisions
 
 __all__ = [
+    "mismatched_meta",
     "oversized_partitions",
     "partition_size_deadlock",
     "partition_skew",

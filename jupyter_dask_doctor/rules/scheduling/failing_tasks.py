@@ -90,7 +90,7 @@ def _measure(
     thresholds=Thresholds(),
     about=("failures",),
     has_stake=False,
-    yields_to={"killed-worker": "cell"},
+    yields_to={"killed-worker": "cell", "mismatched-meta": "cell"},
     measure=_measure,
 )
 def failing_tasks(
