@@ -126,6 +126,14 @@ class CellLog:
                     return location if stop is None or time <= stop + 1.0 else None
         return None
 
+    def began(self, time: float) -> float | None:
+        """When the cell that ran at that moment began to."""
+        with self._lock:
+            for start, stop, _ in reversed(self._runs):
+                if start <= time:
+                    return start if stop is None or time <= stop + 1.0 else None
+        return None
+
     def bound_at(self, name: str) -> Location | None:
         """The executed cell that bound the variable last, by its text; None when no text tells. Of "Out[7]" the
         cell of that number."""

@@ -85,6 +85,19 @@ def profile(
     )
 
 
+def describe_asked(
+    values: Iterable[object], namespace: Mapping[str, object], *, sizes: Sizes, bound_at: BoundAt
+) -> tuple[Collection, ...]:
+    """As `profile`, of what a computation was asked for: by the variable that holds it, else without a name."""
+    try:
+        variables = dict(list(namespace.items())[:MAX_VARIABLES])
+    except RuntimeError:  # the user's cell changed it just now
+        variables = {}
+    look = _Look(sizes, bound_at, Variables(variables))
+    names = {id(value): name for name, value in reversed(variables.items()) if not name.startswith("_")}
+    return tuple(one for value in values for one, *_ in look.describe(names.get(id(value), ""), value))
+
+
 _REBOUND = "The variable was bound anew while it was looked at."
 
 

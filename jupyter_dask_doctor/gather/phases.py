@@ -129,6 +129,7 @@ class Phases:
         self._open: _Span | None = None
         #: Since when somebody looks, and the last look.
         self._since: float | None = None
+        self._followed: int | None = None
         self._last = float("-inf")
         self._faults = 0
         #: Seconds of its own thread that the looks took in all, and how many there were.
@@ -143,6 +144,7 @@ class Phases:
 
     def follow(self, thread: int | None) -> None:
         """Look at this thread from now on; None: at nothing, for no cell runs."""
+        self._followed = thread
         self._wishes.put(thread)
 
     def stop(self) -> None:
@@ -153,6 +155,11 @@ class Phases:
     def is_alive(self) -> bool:
         return self._thread.is_alive()
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether the thread that is followed does nothing that another one may not disturb."""
+        return is_at_rest(self._followed)
+
     def told(self, cells: CellLog) -> tuple[Phase, ...]:
         """What was seen, oldest first."""
         with self._lock:
@@ -162,15 +169,22 @@ class Phases:
                 spans.append((span.seen, span.start, float("inf")))
         return tuple(_phase(cells, *span) for span in spans[-MAX_PHASES:])
 
-    def seconds(self, kind: PhaseKind, start: float, stop: float) -> float | None:
-        """How much of the time between these moments was spent so, short phases included; None when nobody looked."""
+    def seconds(
+        self, kind: PhaseKind, start: float, stop: float, *, method: str | None = None
+    ) -> float | None:
+        """How much of the time between these moments was spent so (on behalf of this function), short phases
+        included; None when nobody looked."""
         with self._lock:
             if self._since is None or self._since > start + PERIOD or not self.is_alive:
                 return None
             spans = [*self._recent, *(() if self._open is None else (self._open,))]
             if len(self._recent) == MAX_RECENT and self._recent[0].start > start:
                 return None
-            times = [(span.start, span.stop) for span in spans if span.seen.kind == kind]
+            times = [
+                (span.start, span.stop)
+                for span in spans
+                if span.seen.kind == kind and method in (None, span.seen.method)
+            ]
         return sum((max(0.0, min(end, stop) - max(begin, start)) for begin, end in times), 0.0)
 
     # On the thread that looks.
@@ -240,6 +254,24 @@ def _phase(cells: CellLog, seen: Seen, start: float, stop: float) -> Phase:
 def look(thread: int) -> Seen | None:
     """What this thread does inside Dask on behalf of a cell; None when it does nothing there."""
     return seen_in(sys._current_frames().get(thread))
+
+
+def is_at_rest(thread: int | None) -> bool:
+    """Whether another thread may look into collections now. Python up to 3.11 locks a cached property in all
+    objects of a class at once: two threads that work on expressions could wait for each other for ever."""
+    if thread is None:
+        return True
+    frame = sys._current_frames().get(thread)
+    seen = seen_in(frame)
+    if seen is not None and seen.kind != "waiting":
+        return False
+    for _ in range(MAX_FRAMES):
+        if frame is None:
+            return True
+        if frame.f_code.co_name == "__get__" and module_of(frame) == "functools":
+            return False
+        frame = frame.f_back
+    return False
 
 
 def seen_in(frame: FrameType | None) -> Seen | None:

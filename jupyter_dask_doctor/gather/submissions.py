@@ -1,8 +1,8 @@
 """Note what a client sends, as it sends it: the names that fusion hides, and the line that asked for it.
 
 The scheduler sees a graph after optimizing, without its caller. This wraps the one method of
-`distributed.Client` through which every graph goes. It keeps no reference to an expression, for expressions
-carry data, and its own faults never reach the caller.
+`distributed.Client` through which every graph goes. It keeps no strong reference to a collection or expression,
+for they carry data, and its own faults never reach the caller.
 """
 
 from __future__ import annotations
@@ -10,16 +10,19 @@ from __future__ import annotations
 import functools
 import sys
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter, time
 from types import FrameType
 from typing import Any
 
+from ..snapshot import Collection
 from . import fusion
 from .fusion import Step
 from .scheduler_view import MAX_NAME, label
+from .stack import function, is_cell, is_dasks, module_of, timed_line
 
 #: Bounds of one look at an expression.
 MAX_NODES = 2_000
@@ -29,8 +32,48 @@ MAX_FRAMES = 60
 #: Submissions nobody took are forgotten beyond this number.
 MAX_KEPT = 1_000
 MAX_FAULTS = 5
+#: Collections of one submission that can be looked at, and submissions that wait for somebody who looks.
+MAX_ASKED = 20
+MAX_UNSEEN = 20
+
+#: Functions of Dask's that start a job though the user asked for something else: a look at a collection, or
+#: the making of another one.
+_HIDDEN = frozenset(
+    [
+        "npartitions",
+        "divisions",
+        "_divisions",
+        "known_divisions",
+        "_get_divisions",
+        "_calculate_divisions",
+        "_compute_partition_stats",
+        "__len__",
+        "__repr__",
+        "__str__",
+        "_repr_html_",
+        "set_index",
+        "sort_values",
+        "categorize",
+        "repartition",
+        "to_dask_array",
+        "_lower",
+    ]
+)
 
 _METHOD = "_graph_to_futures"
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """What becomes known of a submission after it was noted. Written by one thread each."""
+
+    #: Seconds that pickling and handing over took; None while that goes on or when it failed.
+    serialize_seconds: float | None = None
+    #: Seconds of optimizing before it, as seen; None when nobody looked.
+    optimize_seconds: float | None = None
+    #: What was asked for, as long as somebody else holds it, and its description once somebody has looked.
+    refs: tuple[weakref.ref[Any], ...] = ()
+    asked: tuple[Collection, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +95,11 @@ class Submission:
     #: The cell's file name as the kernel compiled it, and the line in it, from 1.
     filename: str | None
     line: int | None
+    #: A look at a collection or the making of another one started it; None when unknown.
+    is_hidden: bool | None = None
+    #: When the one before it was sent by any client of this process; None for the first.
+    previous: float | None = None
+    progress: Progress = field(default_factory=Progress, compare=False)
 
 
 class Submissions:
@@ -62,6 +110,9 @@ class Submissions:
         self._lock = threading.Lock()
         self._wrapper: Callable[..., Any] | None = None
         self._original: Callable[..., Any] | None = None
+        self._previous: float | None = None
+        #: Those that nobody looked at yet, newest last.
+        self._unseen: deque[Submission] = deque(maxlen=MAX_UNSEEN)
         self.n_faults = 0
 
     @property
@@ -78,12 +129,17 @@ class Submissions:
 
         @functools.wraps(original)
         def wrapper(client: Any, *args: Any, **kwargs: Any) -> Any:
-            if self._wrapper is wrapper:
-                try:
-                    self._note(client, args, kwargs, sys._getframe(1))
-                except Exception:
-                    self._fault()
-            return original(client, *args, **kwargs)
+            if self._wrapper is not wrapper:
+                return original(client, *args, **kwargs)
+            progress = Progress()
+            try:
+                self._note(client, args, kwargs, sys._getframe(1), progress)
+            except Exception:
+                self._fault()
+            began = perf_counter()
+            futures = original(client, *args, **kwargs)
+            progress.serialize_seconds = perf_counter() - began
+            return futures
 
         self._wrapper, self._original = wrapper, original
         setattr(Client, _METHOD, wrapper)
@@ -107,17 +163,27 @@ class Submissions:
                 self._kept.extend(others)
         return taken
 
+    def unseen(self) -> tuple[Submission, ...]:
+        """What was sent since the last call, by any client: the newest, oldest first."""
+        with self._lock:
+            taken = tuple(self._unseen)
+            self._unseen.clear()
+        return taken
+
     def _fault(self) -> None:
         self.n_faults += 1
         if self.n_faults >= MAX_FAULTS:
             self.uninstall()
 
-    def _note(self, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType) -> None:
+    def _note(
+        self, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType, progress: Progress
+    ) -> None:
         expr = args[0] if args else kwargs["expr"]
         keys = args[1] if len(args) > 1 else kwargs["keys"]
         now = time()
-        method, filename, line, collections = _caller(frame)
-        names, steps = _look(expr, collections)
+        call = _caller(frame)
+        names, steps = _look(expr, call.written)
+        progress.refs = tuple(_references(call.asked))
         submission = Submission(
             client_id=client.id,
             time=now,
@@ -125,47 +191,84 @@ class Submissions:
             label=label(keys),
             names=names,
             steps=steps,
-            method=method,
-            filename=filename,
-            line=line,
+            method=call.method,
+            filename=call.filename,
+            line=call.line,
+            is_hidden=call.is_hidden,
+            previous=self._previous,
+            progress=progress,
         )
         with self._lock:
+            self._previous = now
             self._kept.append(submission)
+            self._unseen.append(submission)
 
 
-def _caller(frame: FrameType | None) -> tuple[str | None, str | None, int | None, list[Any]]:
-    """The outermost function of Dask's, the line of the running cell that led to it, and the collections
-    that were asked for, as they were before the optimizer renamed what they are made of."""
-    method = filename = line = None
-    collections: list[Any] = []
+@dataclass(slots=True)
+class _Call:
+    """How Dask was called. It holds collections, so it is to be let go at once."""
+
+    #: The outermost function of Dask's.
+    method: str | None = None
+    #: The line of the running cell that led to it.
+    filename: str | None = None
+    line: int | None = None
+    is_hidden: bool | None = None
+    #: The collections that were asked for, as they were before the optimizer renamed what they are made of.
+    written: list[Any] = field(default_factory=list)
+    #: The collections that the outermost function was called with.
+    asked: list[Any] = field(default_factory=list)
+
+
+def _caller(frame: FrameType | None) -> _Call:
+    call = _Call()
+    timed: int | None = None
     is_inside = True
     for _ in range(MAX_FRAMES):
         if frame is None:
             break
-        code = frame.f_code
-        if "ipykernel_" in code.co_filename or code.co_filename.startswith("<ipython-input"):
+        module = module_of(frame)
+        if is_cell(frame):
             # Inner ones are functions that other cells defined; the outermost is the cell that runs.
-            filename, line = code.co_filename, frame.f_lineno
+            call.filename, call.line = frame.f_code.co_filename, timed or frame.f_lineno
             is_inside = False
-        elif filename is not None and frame.f_globals.get("__name__") == "IPython.core.interactiveshell":
+        elif call.filename is not None and module == "IPython.core.interactiveshell":
             break
-        elif is_inside:
-            module = frame.f_globals.get("__name__") or ""
-            if module.split(".", 1)[0] in ("dask", "distributed"):
-                method = code.co_name.strip("_")[:100]
-                if method in ("compute", "persist"):
-                    collections.extend(_asked_for(module, frame))
-            elif module != "contextlib":
-                is_inside = False
+        elif is_inside and is_dasks(module):
+            name = frame.f_code.co_name
+            call.method = function(frame) or call.method
+            call.is_hidden = bool(call.is_hidden) or name in _HIDDEN
+            found = list(_asked_for(module, frame))
+            if call.method in ("compute", "persist"):
+                call.written.extend(found)
+            call.asked = found or call.asked
+        elif module not in ("contextlib", "functools"):
+            is_inside = False
+        timed = timed_line(frame, timed)
         frame = frame.f_back
-    return method, filename, line, collections
+    return call
+
+
+def _references(collections: Iterable[Any]) -> Iterator[weakref.ref[Any]]:
+    for one in list(collections)[:MAX_ASKED]:
+        # By its type: a Delayed answers to any attribute.
+        if hasattr(type(one), "__dask_graph__"):
+            try:
+                yield weakref.ref(one)
+            except TypeError:
+                continue
 
 
 def _asked_for(module: str, frame: FrameType) -> Iterable[Any]:
-    if module == "dask.base":
-        return frame.f_locals.get("collections") or ()
+    """The collections that this function of Dask's was called with."""
+    found = frame.f_locals
+    if frame.f_code.co_name in ("compute", "persist") and module in ("dask.base", "distributed.client"):
+        several = found.get("collections")
+        if type(several) is list or type(several) is tuple:
+            return several
     # A dataframe optimizes itself before `dask.base.persist` sees it.
-    return [frame.f_locals["self"]] if "self" in frame.f_locals else ()
+    one = found.get("self")
+    return [one] if hasattr(type(one), "__dask_graph__") and hasattr(type(one), "compute") else ()
 
 
 def _look(expr: Any, collections: Iterable[Any]) -> tuple[tuple[str, ...], tuple[Step, ...]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..snapshot import Computation, Location, PartitionSizes, Spread, TaskFailure, TaskGroup
+from ..snapshot import Computation, Location, PartitionSizes, Sending, Spread, TaskFailure, TaskGroup
 from .activity import Activities
 from .code import CellLog
 from .fusion import spared
@@ -294,6 +294,9 @@ class Tasks:
             fused_tasks=_fused(graph),
             reused=graph.reused,
             method=sent.method if sent is not None else None,
+            is_hidden=sent.is_hidden if sent is not None else None,
+            asked=sent.progress.asked if sent is not None else (),
+            sending=_sending(sent) if sent is not None else None,
             peak_memory=graph.peak,
             peak_worker_memory=graph.peak_worker,
             activity=self._activities.of(graph.id),
@@ -356,6 +359,17 @@ def _fused(graph: _Graph) -> int | None:
         merged = spared(sent.steps, {group.name: group.n_tasks for group in graph.groups.values()})
         graph.fused = None if merged is None else max(1, graph.n_tasks - merged)
     return graph.fused
+
+
+def _sending(sent: Submission) -> Sending:
+    progress = sent.progress
+    large = [one.nbytes for collection in progress.asked for one in collection.embedded]
+    return Sending(
+        time=sent.time,
+        optimize_seconds=progress.optimize_seconds,
+        serialize_seconds=progress.serialize_seconds,
+        nbytes=sum(large) if progress.asked else None,
+    )
 
 
 def _spread(row: Sequence[Any] | None) -> Spread | None:

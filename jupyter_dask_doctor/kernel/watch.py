@@ -149,6 +149,8 @@ class Watch:
         if look.found in ("nothing", "clients"):
             self._listen()
         feed = await self._follow(look)
+        if feed is not None:
+            self._look_at_asked(feed)
         is_fresh = self._finish_pull()
         is_busy = self._is_busy()
         self.status = sentence(look, feed, had_client=self._followed is not None)
@@ -326,7 +328,7 @@ class Watch:
         from ..gather.collections import profile
         from ..gather.host import holders
 
-        if not is_awaited and not self._profile_pace.is_due(share):
+        if not is_awaited and not (self._profile_pace.is_due(share) and self._is_at_rest()):
             return
         began = time.thread_time()
         namespace = self._namespace()
@@ -335,6 +337,19 @@ class Watch:
         )
         self._names = holders(namespace)
         self._profile_pace.done(time.thread_time() - began)
+
+    def _look_at_asked(self, feed: Feed) -> None:
+        # At every turn: what was asked for is held by the caller alone, and only while it waits.
+        if self._submissions is None or not self._is_at_rest():
+            return
+        from ..gather.asked import look_at
+
+        sent = self._submissions.unseen()
+        if sent:
+            look_at(sent, self._namespace(), sizes=feed.sizes, cells=self.cells, phases=self.phases)
+
+    def _is_at_rest(self) -> bool:
+        return self.phases is None or self.phases.is_at_rest
 
     # Publishing
 

@@ -158,6 +158,99 @@ def test_knows_what_was_called(submissions, client, frame, method, call):
     assert one(submissions, client).method == method
 
 
+def hidden(client, df, tmp_path):
+    indexed = df.set_index("k")
+    yield "npartitions", lambda: indexed.npartitions
+    yield "repr", lambda: repr(df.set_index("b"))
+    yield "len", lambda: len(df)
+    yield "categorize", lambda: df.categorize(columns=["k"])
+    yield "set_index", lambda: df.set_index("a", sorted=True)
+    yield "to_dask_array", lambda: df.to_dask_array(lengths=True)
+
+
+@pytest.mark.parametrize("i", range(6))
+def test_knows_what_the_user_did_not_ask_to_compute(submissions, client, frame, i, tmp_path):
+    method, call = list(hidden(client, frame, tmp_path))[i]
+    call()
+    told = [(one.method, one.is_hidden) for one in submissions.take(client.id)]
+    assert told
+    assert set(told) == {(method, True)}
+
+
+def test_a_job_inside_of_compute_is_hidden_and_the_compute_itself_is_not(submissions, client, frame):
+    # Dask remembers divisions that it has computed once, so of a frame that no other test has.
+    frame.assign(k=frame.k + 1).set_index("k").compute()
+    told = [(one.method, one.is_hidden) for one in submissions.take(client.id)]
+    assert told == [("compute", True), ("compute", False)]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client, df: df.a.sum().compute(),
+        lambda client, df: df.persist(),
+        lambda client, df: df.head(2),
+        lambda client, df: client.compute(df.a.sum()).result(),
+        lambda client, df: client.submit(abs, -1).result(),
+        lambda client, df: np.asarray(df.a.values),
+        lambda client, df: next(df.iterrows()),
+    ],
+)
+def test_what_the_user_asked_for_is_not_hidden(submissions, client, frame, call):
+    call(client, frame)
+    assert {one.is_hidden for one in submissions.take(client.id)} == {False}
+
+
+def referred(submissions, client):
+    return [ref() for sent in submissions.take(client.id) for ref in sent.progress.refs]
+
+
+def test_refers_to_what_was_asked_for(submissions, client, frame):
+    array, bag = da.ones(4, chunks=2), db.from_sequence([1, 2])
+    delayed = dask.delayed(abs)(-1)
+    made = frame.assign(c=1)
+    for call, expected in (
+        (lambda: made.compute(), [made]),
+        (lambda: made.persist(), [made]),
+        (lambda: made.head(npartitions=2), [made]),
+        (lambda: len(made), [made]),
+        (lambda: dask.compute(array, bag, delayed, 3), [array, bag, delayed]),
+        (lambda: array.compute(), [array]),
+        (lambda: client.compute([array, bag]), [array, bag]),
+        (lambda: client.persist(array), [array]),
+        (lambda: client.submit(abs, -2), []),
+    ):
+        call()
+        told = referred(submissions, client)
+        assert [id(one) for one in told] == [id(one) for one in expected]
+
+
+def test_what_was_asked_for_is_not_kept_alive(submissions, client, frame):
+    made = frame.assign(c=frame.a + 1)
+    made.compute()
+    del made
+    gc.collect()
+    assert referred(submissions, client) == [None]
+
+
+def test_measures_what_serializing_takes(submissions, client):
+    class Slow:
+        def __reduce__(self):
+            import time
+
+            time.sleep(0.2)
+            return int, (7,)
+
+    assert client.submit(lambda x: 1, Slow()).result() == 1
+    assert one(submissions, client).progress.serialize_seconds >= 0.2
+
+
+def test_a_graph_that_cannot_be_pickled_was_not_sent(submissions, client):
+    with pytest.raises(TypeError):
+        client.submit(lambda x: 1, threading.Lock(), key="x").result()
+    assert one(submissions, client).progress.serialize_seconds is None
+
+
 def test_finds_the_line_of_the_cell_that_runs(submissions, client, frame):
     """Not that of a function which another cell defined."""
     namespace = {"df": frame}
