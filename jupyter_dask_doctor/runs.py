@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -22,6 +23,20 @@ def cell_at(code: Iterable[Cell], at: Location | None) -> Cell | None:
                 return cell
         elif at.execution_count is not None and cell.execution_count == at.execution_count:
             return cell
+    return None
+
+
+def bound_at(code: Iterable[Cell], at: Location | None) -> str | None:
+    """The variable that the statement at this place binds; None when it binds none or several."""
+    cell = cell_at(code, at)
+    tree = source.parse(cell.source) if cell is not None else None
+    if tree is None or at is None or at.line is None:
+        return None
+    for statement in tree.body:
+        if statement.lineno <= at.line <= (statement.end_lineno or statement.lineno):
+            match statement:
+                case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                    return name
     return None
 
 

@@ -11,15 +11,17 @@ between partitions, never inside one.
 ## Best practice
     events = events.repartition(npartitions=120)    # about 100 MiB each
 
-For an array: `x = x.rechunk("auto", block_size_limit=104_857_600)`. Best of all is to read smaller pieces
-from the start: a smaller `blocksize=`, or chunks that fit the file.
+Best of all is to read smaller pieces from the start: `dd.read_csv(path, blocksize="64MB")`,
+`dd.read_parquet(path, split_row_groups=True)`, smaller `chunks=`. For an array that is there already:
+`x = x.rechunk("auto", block_size_limit=104_857_600)`.
 
 ## How it is known
 Largest partition × threads per worker × 3, against a worker's memory limit: 3 stands for the partition, a
 copy of it and the result. A warning above 0.6 of the limit, where workers begin to spill; critical when a
 single partition is more than half of it. Above 1 GiB it is worth knowing on any worker: Dask's own advice
 is about 100 MB and below 1 GB. Sizes are measured where partitions are in memory, exact for the chunks of
-arrays, and otherwise reckoned from what Dask knows before anything runs; those carry a "≈".
+arrays, and otherwise reckoned from what is known before anything runs: statistics of Parquet files, blocks of text,
+the frame that was given to `from_pandas`. Those carry a "≈".
 
 ## When it stays quiet
 When the size is not known; when partitions are small in themselves (under 16 MiB); when a computation on
@@ -27,8 +29,9 @@ this very collection has run and no worker came above 0.6 of its limit: then it 
 arithmetic says. One large partition among small ones belongs to `partition-skew`.
 
 ## Fix safety
-Needs review. The result stays the same, `npartitions` changes and with it what later code may count on.
-Data that is read in large pieces is still read so: only what comes after the cut is smaller.
+Needs review. The result stays the same, `npartitions` changes and with it what later code may count on. Where the
+call that reads or makes the data can be edited, the pieces are small from the start. Otherwise a cell below cuts
+them: data that is read in large pieces is still read so, and only what comes after the cut is smaller.
 
 ## References
 https://docs.dask.org/en/stable/dataframe-best-practices.html
@@ -38,11 +41,12 @@ https://distributed.dask.org/en/stable/worker-memory.html
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from ... import runs, words
-from ...remedies import fixes, offers
+from ...remedies import cutting, fixes, offers
 from ...report import Evidence, Finding, Fix, Measure, Severity
 from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location, Worker
 from ...words import GiB, MiB
@@ -93,6 +97,7 @@ def oversized_partitions(
     room = [w for w in workers if w.memory_limit]
     tightest = min(room, key=lambda w: (w.memory_limit or 0) / max(1, w.nthreads), default=None)
     told: set[str] = set()
+    collections = (*collections, *_asked(computations, collections, code))
     reads = [
         (u, {c.name for c in runs.read_by(u, collections, code)})
         for u in runs.newest(computations, code)
@@ -130,8 +135,23 @@ def oversized_partitions(
         if allowed:
             fits = int(limit.memory_share * allowed / (limit.copies * max(1, threads)))
             target = min(target, max(limit.partition_nbytes // 2, fits * 4 // 5))
-        cut = offers.cut_all(c, target, cluster=cluster, load=load, code=code, ailing=ailing)
+        n = (c.npartitions or 0) * math.ceil(largest / target)
+        cut = cutting.recut(c, n, cluster=cluster, code=code, ailing=ailing)
+        cut = cut or offers.cut_all(c, target, cluster=cluster, load=load, code=code, ailing=ailing)
         yield _finding(c, severity, threads, allowed, peak, at, limit, cut)
+
+
+def _asked(
+    computations: Sequence[Computation], collections: Sequence[Collection], code: Sequence[Cell]
+) -> Iterator[Collection]:
+    """What is computed now and that no variable holds yet, under the name of the one that its statement binds."""
+    known = {c.name for c in collections}
+    for u in computations:
+        if u.is_done or u.method != "persist" or len(u.asked) != 1 or u.asked[0].name:
+            continue
+        name = runs.bound_at(code, u.at)
+        if name is not None and name not in known:
+            yield replace(u.asked[0], name=name, at=u.at)
 
 
 def _finding(

@@ -18,18 +18,27 @@ not help.
 
 Only the large partition is cut, by rows; the order of rows stays. `orders.repartition(npartitions=N)` does
 not cure it: with unknown divisions it cuts *every* partition into the same number of pieces, with known
-ones it cuts by index values, which leaves a frequent value in one piece. After a `merge` or `groupby` the
-cause is a frequent key: join it on its own, or add a random second key and aggregate twice.
+ones it cuts by index values, which leaves a frequent value in one piece.
+
+After a `merge` the cause is a frequent key: all its rows go to one partition. Where the other side is small, join
+with it whole, and no row moves:
+
+    orders.merge(shops.repartition(npartitions=1), on="shop")
+
+Where both sides are large, spread the key by a second one that is counted up, with as many copies of the other
+side. After a `groupby(...).apply(...)` on a frequent key, aggregate twice.
 
 ## How it is known
-The bytes of the finished partitions, as the workers told the scheduler. It speaks when the largest of at
+The bytes of the finished partitions, as the workers told the scheduler, and of what is held in memory the rows and
+the value that most rows of the largest partition share. It speaks when the largest of at
 least 8 partitions has at least 4 times the median *and* at least 64 MiB or 10 % of a worker's memory. The
 loss is reckoned: `(largest / total) × W − W / threads` seconds, where `W` are the measured thread-seconds
 of the tasks that took these partitions as input, or, without a variable, made them from others: the time
 that one thread needs for its share, less the time that an even split would take; never more than the
 computation lasted. It is a warning when that is at least 1 s and 5 % of the computation, or when a worker's
 memory came within 20 % of its limit meanwhile; critical when the memory did and the ratio is at least 10.
-Without either it is only worth knowing.
+Without either it is only worth knowing. Where rows are uneven while bytes are even it speaks only of a loss, and
+only when a task was seen to take half as long as that.
 
 ## When it stays quiet
 Fewer than 8 partitions; a short last partition; small data; results of reductions, joins' transfers and
@@ -42,7 +51,9 @@ partition is never computed on.
 Needs review. The rows and their order stay the same, but divisions become unknown (a later `loc` or a join
 on the index is slower) and `npartitions` changes. While both versions are held the data of the cut
 partitions is in memory twice. It is not inserted when there is no room for that. A lazy frame is persisted
-first: three slices of a lazy shuffle would run it three times.
+first: three slices of a lazy shuffle would run it three times. A join with a side in one partition gives the same
+rows in another order; it is offered where that side has less than 100 MiB and a twentieth of a worker's memory,
+and a quarter of the other side at most. The code that spreads a key is only shown.
 
 ## References
 https://docs.dask.org/en/stable/dataframe-best-practices.html#repartition-to-reduce-overhead
@@ -54,20 +65,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ... import runs, words
-from ...remedies import offers
-from ...report import Chart, Evidence, Finding, Fix, Limit, Measure, Series, Severity
+from ... import runs, uneven, words
+from ...remedies import joins, offers
+from ...report import Chart, Evidence, Finding, Fix, Limit, Measure, Series, Severity, Unit
 from ...snapshot import (
     Cell,
     Cluster,
     Collection,
     Computation,
+    HotKey,
     Load,
     Location,
     PartitionSizes,
     TaskGroup,
+    TaskPrefix,
     Worker,
 )
+from ...uneven import Stake
 from ...words import MiB
 from ..registry import rule
 
@@ -105,18 +119,26 @@ class Thresholds:
     loss_share: float = 0.05
     #: Share of a worker's memory limit from which its memory counts as in danger.
     memory_share: float = 0.80
+    #: Share of the rows of a partition from which a value counts as its hot key.
+    hot_share: float = 0.5
+    #: Of rows that are uneven while the bytes are even: how much of the time that one thread would need for
+    #: its share the longest task must really have taken.
+    seen_share: float = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Stake:
-    """What it cost in the last run of one cell."""
+class _Skew:
+    """Uneven partitions of one collection or of one kind of tasks."""
 
-    at: Location | None
-    loss: float = 0.0
-    of: float = 0.0
-    #: Highest share of a worker's limit that was in use.
-    memory: float = 0.0
-    peak: int | None = None
+    name: str
+    #: As a sentence names it.
+    shown: str
+    sizes: PartitionSizes
+    #: Rows instead of bytes; None when not known.
+    rows: PartitionSizes | None = None
+    hot: HotKey | None = None
+    #: `sizes` are the rows: the bytes are even.
+    is_rows: bool = False
 
 
 def _measure(
@@ -150,22 +172,48 @@ def partition_skew(
     cluster: Cluster,
     workers: tuple[Worker, ...],
     limit: Thresholds,
+    prefixes: tuple[TaskPrefix, ...] = (),
     load: tuple[Load, ...] = (),
     code: tuple[Cell, ...] = (),
 ) -> Iterator[Finding]:
     recent = runs.newest(computations, code)
-    workings = _workings(groups)
+    workings = uneven.workings(groups)
     told: set[str] = set()  # names of task groups
     for c in sorted(collections, key=lambda c: len(c.names)):
-        if c.group is None or c.sizes is None or not _is_skewed(c.sizes, workers, limit):
+        if c.group is None or c.sizes is None or c.sizes.n < limit.npartitions:
             continue
         if c.group in told or any(group in c.names for group in told):
             continue  # another name for it, or made from it: one cause
+        rows = _rows(c)
+        if _is_skewed(c.sizes, workers, limit):
+            # A cut of what is there helps those that read it, not the one that made it
+            stake = uneven.worst(
+                [*uneven.stakes(c.group, c.sizes, recent, workings, workers, is_made_there=False)]
+            )
+            skew = _Skew(
+                name=c.name, shown=words.code(c.name), sizes=c.sizes, rows=rows, hot=_hot(c, c.sizes, limit)
+            )
+        elif rows is not None and rows.largest >= limit.ratio * max(1, rows.median):
+            # Bytes are even: only what was seen to take long is worth a word
+            stake = uneven.worst(
+                [*uneven.stakes(c.group, rows, recent, workings, workers, is_made_there=False)]
+            )
+            seen = uneven.longest(c.group, recent, workings, prefixes)
+            if not _costs(stake, limit) or seen is None or seen < limit.seen_share * stake.loss:
+                continue
+            skew = _Skew(
+                name=c.name,
+                shown=words.code(c.name),
+                sizes=rows,
+                rows=rows,
+                hot=_hot(c, rows, limit),
+                is_rows=True,
+            )
+        else:
+            continue
         told.add(c.group)
-        # A cut of what is there helps those that read it, not the one that made it
-        stake = _worst([*_stakes(c.group, c.sizes, recent, workings, workers, is_made_there=False)])
-        cut = offers.cut_large(c, c.sizes, cluster=cluster, load=load, code=code, ailing=stake.at)
-        yield _finding(c.name, words.code(c.name), c.sizes, limit, workers, stake, cut, at=stake.at or c.at)
+        offered = _fixes(c, skew, collections, cluster, workers, load, code, stake.at)
+        yield _finding(skew, limit, workers, stake, offered, at=stake.at or c.at)
     ids = {c.id for c in recent}
     by_name = {g.name: g for g in groups}
     for g in groups:
@@ -175,14 +223,42 @@ def partition_skew(
             continue
         if not any(x.name != g.name for x in workings.get(g.name, {}).get(g.computation_id, ())):
             continue  # nothing there works on it: it was asked for, and is a collection's if it still matters
-        stake = _worst([*_stakes(g.name, g.sizes, recent, workings, workers, is_made_there=True)])
+        stake = uneven.worst([*uneven.stakes(g.name, g.sizes, recent, workings, workers, is_made_there=True)])
         if not (_costs(stake, limit) or stake.memory >= limit.memory_share):
             continue  # what is on its way to something else is only worth a word when it costs
         told.add(g.name)
         at = stake.at or next((c.at for c in recent if c.id == g.computation_id), None)
-        yield _finding(
-            g.prefix, f"the {words.code(g.prefix)} tasks", g.sizes, limit, workers, stake, (), at=at
+        skew = _Skew(name=g.prefix, shown=f"the {words.code(g.prefix)} tasks", sizes=g.sizes)
+        joined = (
+            joins.join(runs.cell_at(code, at), None) if "merge" in g.prefix or "join" in g.prefix else None
         )
+        offered = _join_fixes(joined, skew, collections, workers, at)
+        yield _finding(skew, limit, workers, stake, offered, at=at)
+
+
+def _rows(c: Collection) -> PartitionSizes | None:
+    """Rows per partition, where those of all partitions are known."""
+    rows = c.held.rows if c.held is not None else ()
+    if len(rows) != c.npartitions or len(rows) < 2:
+        return None
+    ordered = sorted(rows)
+    return PartitionSizes(
+        n=len(rows),
+        total=sum(rows),
+        median=ordered[len(rows) // 2],
+        p95=ordered[int(0.95 * (len(rows) - 1))],
+        largest=ordered[-1],
+        largest_index=str(rows.index(ordered[-1])),
+        values=rows if len(rows) <= 200 else tuple(ordered[:: max(1, len(rows) // 200)]),
+    )
+
+
+def _hot(c: Collection, sizes: PartitionSizes, limit: Thresholds) -> HotKey | None:
+    """The value that fills the large partition."""
+    hot = c.held.hot if c.held is not None else None
+    if hot is None or hot.share < limit.hot_share or hot.partition != sizes.largest_index:
+        return None
+    return hot
 
 
 def _is_skewed(sizes: PartitionSizes, workers: tuple[Worker, ...], limit: Thresholds) -> bool:
@@ -210,99 +286,67 @@ def _comes_from(group: TaskGroup, told: set[str], by_name: dict[str, TaskGroup])
     return False
 
 
-def _workings(groups: tuple[TaskGroup, ...]) -> dict[str, dict[str, list[TaskGroup]]]:
-    """By the name of a task group and by computation: the groups that take its outputs as input.
-
-    A group that is made from others is its own worker too: in a merge the large output is the long task.
-    One that makes data out of nothing is not: no cut of what was read makes reading shorter.
-    """
-    found: dict[str, dict[str, list[TaskGroup]]] = {}
-    for g in groups:
-        for name in {*g.dependencies, *([g.name] if g.dependencies else ())}:
-            found.setdefault(name, {}).setdefault(g.computation_id, []).append(g)
-    return found
-
-
-def _working(
-    group: str, computation_id: str, workings: dict[str, dict[str, list[TaskGroup]]]
-) -> list[TaskGroup]:
-    """The groups whose tasks work on the partitions of `group`, one task each: those that take its outputs,
-    and those that take theirs in turn with as many tasks. For `compute` puts a layer of aliases between
-    what was persisted and the work, and sends the steps of the work one by one."""
-    found = {g.name: g for g in workings.get(group, {}).get(computation_id, ())}
-    todo = [g for g in found.values() if g.name != group]
-    while todo:
-        step = todo.pop()
-        for g in workings.get(step.name, {}).get(computation_id, ()):
-            if g.name not in found and g.n_tasks == step.n_tasks:
-                found[g.name] = g
-                todo.append(g)
-    return list(found.values())
-
-
-def _stakes(
-    group: str,
-    sizes: PartitionSizes,
-    computations: tuple[Computation, ...],
-    workings: dict[str, dict[str, list[TaskGroup]]],
-    workers: tuple[Worker, ...],
-    *,
-    is_made_there: bool,
-) -> Iterator[_Stake]:
-    """What it cost in each computation. `is_made_there`: count the making of the partitions as well."""
-    room = [w.memory_limit for w in workers if w.memory_limit]
-    mine = workings.get(group, {})
-    for c in computations:
-        if c.id not in mine and group not in c.reused:
-            continue
-        lasted = runs.wall(c)
-        working = [g for g in _working(group, c.id, workings) if is_made_there or g.name != group]
-        known = [g.compute_seconds for g in working if g.compute_seconds is not None]
-        work = sum(known) if known else c.thread_seconds if group in c.reused else None
-        if not working and work is None:
-            continue
-        loss = 0.0
-        if work is not None and lasted is not None and sizes.total > 0:
-            even = work / max(1, c.nthreads)
-            loss = max(0.0, min(lasted, work * sizes.largest / sizes.total) - even)
-        peak = c.peak_worker_memory
-        share = peak / min(room) if peak is not None and room else 0.0
-        yield _Stake(at=c.at, loss=loss, of=lasted or 0.0, memory=share, peak=peak)
-
-
-def _costs(stake: _Stake, limit: Thresholds) -> bool:
+def _costs(stake: Stake, limit: Thresholds) -> bool:
     return stake.loss >= limit.loss_seconds and stake.loss >= limit.loss_share * stake.of
 
 
-def _worst(stakes: list[_Stake]) -> _Stake:
-    """The cell that lost most; what several computations of one cell lost counts together."""
-    cells: list[_Stake] = []
-    for one in stakes:
-        for i, other in enumerate(cells):
-            if runs.same_cell(one.at, other.at):
-                cells[i] = _Stake(
-                    at=one.at,
-                    loss=one.loss + other.loss,
-                    of=one.of + other.of,
-                    memory=max(one.memory, other.memory),
-                    peak=max(filter(None, (one.peak, other.peak)), default=None),
-                )
-                break
-        else:
-            cells.append(one)
-    return max(cells, key=lambda s: (s.loss, s.memory), default=_Stake(at=None))
+def _fixes(
+    c: Collection,
+    skew: _Skew,
+    collections: tuple[Collection, ...],
+    cluster: Cluster,
+    workers: tuple[Worker, ...],
+    load: tuple[Load, ...],
+    code: tuple[Cell, ...],
+    ailing: Location | None,
+) -> tuple[Fix, ...]:
+    # Rows instead of bytes are cut where both are told in the same order
+    sizes = c.sizes
+    if sizes is None or (skew.is_rows and len(skew.sizes.values) != skew.sizes.n):
+        return ()
+    if skew.is_rows:
+        each = sizes.total / max(1, skew.sizes.total)
+        sizes = PartitionSizes(
+            n=skew.sizes.n,
+            total=sizes.total,
+            median=int(skew.sizes.median * each),
+            p95=int(skew.sizes.p95 * each),
+            largest=int(skew.sizes.largest * each),
+            largest_index=skew.sizes.largest_index,
+            values=tuple(int(v * each) for v in skew.sizes.values),
+        )
+    cut = offers.cut_large(c, sizes, cluster=cluster, load=load, code=code, ailing=ailing)
+    joined = joins.join(runs.cell_at(code, c.at), c.name)
+    if joined is None or (skew.hot is not None and skew.hot.column not in joined.on):
+        return cut
+    # The join made it uneven: done in another way there is nothing to cut
+    return (*_join_fixes(joined, skew, collections, workers, ailing), *cut)
+
+
+def _join_fixes(
+    joined: joins.Join | None,
+    skew: _Skew,
+    collections: tuple[Collection, ...],
+    workers: tuple[Worker, ...],
+    ailing: Location | None,
+) -> tuple[Fix, ...]:
+    if joined is None:
+        return ()
+    ratio = skew.sizes.largest / max(1, skew.sizes.median)
+    whole = joins.broadcast(joined, collections, workers, ailing=ailing)
+    return whole or joins.salted(joined, collections, ratio)
 
 
 def _finding(
-    subject: str,
-    shown: str,
-    sizes: PartitionSizes,
+    skew: _Skew,
     limit: Thresholds,
     workers: tuple[Worker, ...],
-    stake: _Stake,
+    stake: Stake,
     offered: tuple[Fix, ...],
     at: Location | None,
 ) -> Finding:
+    sizes, shown, hot = skew.sizes, skew.shown, skew.hot
+    unit: Unit = "count" if skew.is_rows else "bytes"
     ratio = sizes.largest / max(1, sizes.median)
     costs = _costs(stake, limit)
     is_full = stake.memory >= limit.memory_share
@@ -310,11 +354,30 @@ def _finding(
     if is_full and ratio >= limit.severe_ratio:
         severity = "critical"
     evidence = [
-        Evidence(label="largest partition", value=sizes.largest, unit="bytes"),
-        Evidence(label="median partition", value=sizes.median, unit="bytes"),
+        Evidence(
+            label=f"largest partition{', rows' if skew.is_rows else ''}", value=sizes.largest, unit=unit
+        ),
+        Evidence(label=f"median partition{', rows' if skew.is_rows else ''}", value=sizes.median, unit=unit),
         Evidence(label="largest over median", value=round(ratio, 1), unit="ratio", limit=limit.ratio),
-        Evidence(label="share of all data", value=sizes.largest / max(1, sizes.total), unit="share"),
+        Evidence(
+            label="share of all rows" if skew.is_rows else "share of all data",
+            value=sizes.largest / max(1, sizes.total),
+            unit="share",
+        ),
     ]
+    index = sizes.largest_index or ""
+    place = int(index) if index.isdecimal() else None
+    rows = (
+        skew.rows
+        if not skew.is_rows and skew.rows is not None and len(skew.rows.values) == skew.rows.n
+        else None
+    )
+    own_rows = rows.values[place] if rows is not None and place is not None and place < rows.n else None
+    if rows is not None and own_rows is not None:
+        evidence.append(Evidence(label="its rows", value=own_rows, unit="count"))
+        evidence.append(Evidence(label="rows of the median", value=rows.median, unit="count"))
+    if hot is not None:
+        evidence.append(Evidence(label=f"rows with one {hot.column[:40]}", value=hot.share, unit="share"))
     if costs:
         evidence.append(
             Evidence(
@@ -336,21 +399,34 @@ def _finding(
             )
         )
     if sizes.median * 20 < sizes.total / sizes.n:
-        held = f"{words.share(sizes.largest / sizes.total)} of the data in {sizes.n} partitions"
+        of = "rows" if skew.is_rows else "data"
+        held = f"{words.share(sizes.largest / sizes.total)} of the {of} in {sizes.n} partitions"
     else:
         held = f"{words.times(ratio)} the median"
+    amount = [words.value(n, unit) for n in (sizes.largest, sizes.median)]
     why = "The computation lasts as long as its largest partition: "
     why += "meanwhile the other threads have nothing to do."
     if costs:
         why += f" One thread worked about {words.seconds(stake.loss)} longer than an even split would take."
+    if hot is not None:
+        why += (
+            f" {words.share(hot.share)} of its rows have {words.code(hot.value)} in {words.code(hot.column)}: "
+            "all rows of one value come into one partition."
+        )
+    elif rows is not None and own_rows is not None and own_rows < 2 * rows.median:
+        why += " It has hardly more rows than the others: its rows are larger."
     return partition_skew.finding(
         severity=severity,
-        subject=subject,
+        subject=skew.name,
         message=f"Partition {sizes.largest_index} of {shown} holds {held}: "
-        f"{words.nbytes(sizes.largest)}, median {words.nbytes(sizes.median)}.",
+        f"{amount[0]}{' rows' if skew.is_rows else ''}, median {amount[1]}.",
         why=why,
         evidence=tuple(evidence),
-        charts=(_chart(shown, sizes),),
+        charts=tuple(
+            _chart(shown, s, u)
+            for s, u in ((sizes, unit), (rows, "count" if rows is not None else unit))
+            if s is not None
+        ),
         at=at,
         fixes=offered,
         loss_seconds=stake.loss if costs else None,
@@ -358,14 +434,16 @@ def _finding(
     )
 
 
-def _chart(shown: str, sizes: PartitionSizes) -> Chart:
+def _chart(shown: str, sizes: PartitionSizes, unit: Unit) -> Chart:
     in_order = len(sizes.values) == sizes.n
     index = sizes.largest_index or ""
+    name = "rows" if unit == "count" else "bytes"
+    title = f"{name.capitalize()} per partition of {shown}"
     return Chart(
         kind="bars",
-        title=f"Bytes per partition of {shown}" if in_order else f"Bytes per partition of {shown}, ascending",
-        unit="bytes",
-        series=(Series(name="bytes", values=tuple(float(v) for v in sizes.values)),),
+        title=title if in_order else f"{title}, ascending",
+        unit=unit,
+        series=(Series(name=name, values=tuple(float(v) for v in sizes.values)),),
         labels=tuple(str(i) for i in range(len(sizes.values))) if in_order else (),
         limits=(Limit(name="median", value=float(sizes.median)),),
         highlight=int(index) if in_order and index.isdecimal() else None,

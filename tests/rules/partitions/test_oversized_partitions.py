@@ -3,11 +3,14 @@
 import pytest
 
 from jupyter_dask_doctor.rules.partitions import oversized_partitions
-from jupyter_dask_doctor.snapshot import Size
+from jupyter_dask_doctor.snapshot import Read, Size
 from tests.healthy import (
+    T0,
     GiB,
     MiB,
     apply,
+    at,
+    cell,
     change,
     code,
     collection,
@@ -146,3 +149,85 @@ def test_fix_of_what_is_held_needs_room_for_both():
 def test_no_fix_where_asking_for_partitions_would_start_a_job():
     (finding,) = run(oversized_partitions, sick(collections=(change(LARGE, is_eager=True),)))
     assert not finding.fixes
+
+
+CSV = Read(
+    format="csv", path="e.csv", n_files=1, nbytes=6 * GiB, largest=6 * GiB, npartitions=12, blocksize=GiB // 2
+)
+
+
+def test_fix_asks_for_smaller_blocks_where_the_file_is_read():
+    events = change(LARGE, reads=(CSV,))
+    facts = sick(
+        collections=(events,),
+        code=code('events = dd.read_csv("e.csv", blocksize="512MB")', "events.x.sum().compute()"),
+    )
+    (fix,) = run(oversized_partitions, facts)[0].fixes
+    assert apply(fix, facts.code)[0] == 'events = dd.read_csv("e.csv", blocksize="74MiB")'
+    assert fix.expect == "12 → about 84 partitions of about 100 MiB"
+    assert fix.rerun == ("c1",)
+
+
+def test_fix_of_parquet_reads_fewer_row_groups_at_once():
+    read = Read(format="parquet", path="e", n_files=12, nbytes=6 * GiB, npartitions=12, n_row_groups=240)
+    facts = sick(
+        collections=(change(LARGE, reads=(read,)),),
+        code=code('events = dd.read_parquet("e")', "events.x.sum()"),
+    )
+    (fix,) = run(oversized_partitions, facts)[0].fixes
+    assert apply(fix, facts.code)[0] == 'events = dd.read_parquet("e", split_row_groups=2)'
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ('events = dd.read_csv("e.csv.gz", blocksize=None)', change(CSV, compression="gzip")),
+        (
+            'events = dd.read_parquet("e")',
+            Read(format="parquet", path="e", n_files=12, npartitions=12, n_row_groups=12),
+        ),
+        ('events = dd.read_csv("e.csv")[["x"]]', CSV),
+        ('events = dd.concat([dd.read_csv("e.csv")])', CSV),
+    ],
+)
+def test_what_cannot_be_read_in_smaller_pieces_is_cut_behind_the_reading(text, read):
+    facts = sick(collections=(change(LARGE, reads=(read,)),), code=code(text, "events.x.sum().compute()"))
+    (fix,) = run(oversized_partitions, facts)[0].fixes
+    assert apply(fix, facts.code)[1] == "events = events.repartition(npartitions=84)"
+
+
+def test_fix_of_an_array_is_a_chunk_shape_where_it_is_made():
+    x = change(
+        LARGE, name="x", kind="array", npartitions=4, shape=(20_000, 20_000), chunks=(10_000, 10_000), dtype="float64",
+        largest=Size(nbytes=800_000_000, known="exact"), nbytes=Size(nbytes=3_200_000_000, known="exact"), names=(),
+    )  # fmt: skip
+    facts = sick(
+        collections=(x,), code=code("x = da.ones((20_000, 20_000), chunks=10_000)", "x.mean().compute()")
+    )
+    (fix,) = run(oversized_partitions, facts)[0].fixes
+    assert apply(fix, facts.code)[0] == "x = da.ones((20_000, 20_000), chunks=(2500, 5000))"
+    assert fix.expect == "4 → about 32 chunks of about 95 MiB"
+
+
+def test_chunks_smaller_than_those_of_the_file_are_not_asked_of_it():
+    x = change(
+        LARGE, name="x", kind="array", npartitions=4, shape=(20_000, 20_000), chunks=(10_000, 10_000), dtype="float64",
+        largest=Size(nbytes=800_000_000, known="exact"), nbytes=Size(nbytes=3_200_000_000, known="exact"), names=(),
+        reads=(Read(format="zarr", path="x", chunks=(10_000, 10_000)),),
+    )  # fmt: skip
+    facts = sick(collections=(x,), code=code('x = da.from_zarr("x", chunks=10_000)', "x.mean().compute()"))
+    (fix,) = run(oversized_partitions, facts)[0].fixes
+    assert fix.code.startswith('x = x.rechunk("auto"')
+
+
+def test_what_is_being_persisted_now_has_the_name_that_it_will_have():
+    asked = change(LARGE, name="", at=None)
+    cells = (*code("import dask"), cell("c2", "events = load().persist()", 2, T0 + 20, None))
+    running = computation(is_done=False, stop=None, method="persist", asked=(asked,), at=at("c2", 2, 1))
+    (finding,) = run(oversized_partitions, sick(collections=(), computations=(running,), code=cells))
+    assert finding.id == "oversized-partitions:events"
+    assert finding.at == at("c2", 2, 1)
+    done = change(running, is_done=True, stop=T0 + 30)
+    assert not run(oversized_partitions, sick(collections=(), computations=(done,), code=cells))
+    nameless = (*code("import dask"), cell("c2", "load().persist()", 2, T0 + 20, None))
+    assert not run(oversized_partitions, sick(collections=(), computations=(running,), code=nameless))

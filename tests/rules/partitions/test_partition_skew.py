@@ -4,6 +4,7 @@ import pytest
 
 from jupyter_dask_doctor.remedies import fixes
 from jupyter_dask_doctor.rules.partitions import partition_skew
+from jupyter_dask_doctor.snapshot import HotKey, Size
 from tests.healthy import (
     GiB,
     MiB,
@@ -16,8 +17,11 @@ from tests.healthy import (
     computation,
     even,
     group,
+    held,
+    lazy,
     load,
     name,
+    prefix,
     run,
     sizes,
     skewed,
@@ -207,8 +211,8 @@ def test_nothing_is_left_to_find_after_the_fix():
 
 
 def test_a_lazy_frame_is_kept_first_or_its_shuffle_would_run_for_each_slice():
-    lazy = change(ORDERS, is_persisted=False)
-    (finding,) = run(partition_skew, sick(collections=(lazy,)))
+    unheld = change(ORDERS, is_persisted=False)
+    (finding,) = run(partition_skew, sick(collections=(unheld,)))
     assert "orders = orders.persist()\norders = dd.concat([" in finding.fixes[0].code
     assert not finding.fixes[0].code.endswith(".persist()")
 
@@ -257,3 +261,194 @@ def test_array_gets_even_chunks():
 def test_measures_the_largest_partition():
     measured = partition_skew.measuring("orders", at("c2", 2), collections=(ORDERS,), groups=())
     assert [(m.label, m.value) for m in measured] == [("largest partition", 1900 * MiB)]
+
+
+def many_rows(at=17, rows=100_000, largest=2_400_000, n=20):
+    values = [rows] * n
+    values[at] = largest
+    return tuple(values)
+
+
+def test_rows_stand_beside_the_bytes():
+    counted = change(ORDERS, held=change(held(), rows=many_rows()))
+    (finding,) = run(partition_skew, sick(collections=(counted,)))
+    told = {e.label: e.value for e in finding.evidence}
+    assert (told["its rows"], told["rows of the median"]) == (2_400_000, 100_000)
+    assert [c.title for c in finding.charts] == [
+        "Bytes per partition of `orders`",
+        "Rows per partition of `orders`",
+    ]
+    assert "hardly more rows" not in finding.why
+
+
+def test_large_rows_are_told_from_many_rows():
+    wide = change(ORDERS, held=held(rows=100_000))
+    (finding,) = run(partition_skew, sick(collections=(wide,)))
+    assert finding.why.endswith("It has hardly more rows than the others: its rows are larger.")
+
+
+def test_rows_of_some_partitions_only_are_not_told():
+    some = change(ORDERS, held=change(held(n=19), rows=(1,) * 19))
+    (finding,) = run(partition_skew, sick(collections=(some,)))
+    assert "its rows" not in {e.label for e in finding.evidence}
+
+
+#: Even in bytes, uneven in rows: short texts in one partition, long ones in the others.
+SHORT = collection(name="orders", held=change(held(), rows=many_rows()))
+
+
+def short(seconds=8.0, **changes):
+    slow = (prefix("sum-chunk", max_seconds=seconds),)
+    return sick(**{"collections": (SHORT,), "prefixes": slow} | changes)
+
+
+def test_uneven_rows_in_even_bytes_are_told_where_they_were_seen_to_cost():
+    (finding,) = run(partition_skew, short())
+    assert finding.id == "partition-skew:orders"
+    assert finding.message == (
+        "Partition 17 of `orders` holds 24× the median: 2,400,000 rows, median 100,000."
+    )
+    assert finding.severity == "warning"
+    assert "orders.partitions[17].repartition(npartitions=" in finding.fixes[0].code
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"seconds": 1.0},  # no task took long
+        {"prefixes": ()},
+        {"prefixes": (prefix("other", max_seconds=60.0),)},
+        {"groups": (group(dependencies=(ORDERS.group,), compute_seconds=1.0),)},  # nothing was lost
+        {"computations": (), "groups": ()},
+        {"collections": (change(SHORT, held=held()),)},
+        {"collections": (change(SHORT, held=change(held(), rows=many_rows()[:19])),)},
+    ],
+)
+def test_uneven_rows_in_even_bytes_are_no_fault_by_themselves(facts):
+    assert not run(partition_skew, short(**facts))
+
+
+HOT = HotKey(column="shop", value="online", share=0.94, partition="17", n_rows=10_000)
+JOIN = 'orders = sales.merge(shops, on="shop").persist()'
+
+
+def joined(text=JOIN, hot=HOT, small=2 * MiB, **changes):
+    """`orders` came out of a join of the lazy `sales` with `shops`."""
+    orders = change(ORDERS, held=held(hot=hot))
+    sales = lazy(name="sales", names=(name("read_parquet", 1),))
+    shops = lazy(
+        name="shops",
+        npartitions=4,
+        names=(name("read_parquet", 2),),
+        nbytes=Size(nbytes=small, known="estimated") if small else None,
+    )
+    facts = {"collections": (orders, sales, shops), "code": code(text, "orders.x.sum().compute()")}
+    return sick(**facts | changes)
+
+
+def test_the_hot_key_is_named():
+    (finding,) = run(partition_skew, joined())
+    assert "94 % of its rows have `online` in `shop`" in finding.why
+    assert {e.label: e.value for e in finding.evidence}["rows with one shop"] == 0.94
+    assert finding.id == "partition-skew:orders"
+
+
+def test_a_small_side_is_sent_whole():
+    facts = joined()
+    whole, cut = run(partition_skew, facts)[0].fixes
+    assert apply(whole, facts.code)[0] == (
+        'orders = sales.merge(shops.repartition(npartitions=1), on="shop").persist()'
+    )
+    assert whole.applicability == "unsafe"
+    assert whole.rerun == ("c1", "c2")
+    assert "≈ 2 MiB in one partition" in whole.expect
+    assert "orders.partitions[17]" in cut.code
+
+
+@pytest.mark.parametrize(
+    ("text", "cured"),
+    [
+        ('orders = shops.merge(sales, on="shop").persist()', "shops.repartition(npartitions=1).merge(sales"),
+        (
+            'orders = dd.merge(sales, shops, on=["shop"])',
+            "dd.merge(sales, shops.repartition(npartitions=1), on",
+        ),
+        ('orders = sales.merge(shops, on="shop", how="left")', "merge(shops.repartition(npartitions=1), on"),
+    ],
+)
+def test_either_side_may_be_the_small_one(text, cured):
+    facts = joined(text)
+    assert cured in apply(run(partition_skew, facts)[0].fixes[0], facts.code)[0]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"small": 250 * MiB},
+        {"small": None},
+        {"text": 'orders = sales.merge(shops, on="shop", how="right")'},
+        {"text": 'orders = sales.merge(shops, on="shop", how="outer")'},
+        {"text": 'orders = sales.merge(shops, on="shop", broadcast=True)'},
+        {"text": "orders = sales.merge(shops, left_index=True, right_index=True)"},
+        {"text": 'orders = sales.merge(load(), on="shop")'},
+        {"text": "orders = sales.merge(shops, on=key)"},
+        {"text": 'orders = sales.merge(shops, on="shop", **more)'},
+        {"text": 'orders = a.merge(b, on="shop") if x else sales.merge(shops, on="shop")'},
+        {"workers": workers(memory_limit=32 * MiB)},
+    ],
+)
+def test_no_side_is_sent_whole_where_that_is_not_sure_to_fit_or_to_be_right(facts):
+    for fix in run(partition_skew, joined(**facts))[0].fixes:
+        assert "repartition(npartitions=1)" not in fix.code
+
+
+def test_a_key_is_spread_where_both_sides_are_large():
+    salt, cut = run(partition_skew, joined(small=250 * MiB))[0].fixes
+    assert salt.applicability == "display-only"
+    assert "n = 24  # as many partitions for one key" in salt.code
+    assert 'shops.map_partitions(copied), on=["shop", "salt"]' in salt.code
+    assert "250 MiB → 5.9 GiB" in salt.expect
+    assert "# by rows" in cut.code
+
+
+@pytest.mark.parametrize(
+    "hot",
+    [
+        change(HOT, share=0.4),
+        change(HOT, partition="3"),
+        None,
+    ],
+)
+def test_a_key_that_is_not_hot_or_not_there_is_not_named(hot):
+    (finding,) = run(partition_skew, joined(hot=hot))
+    assert "of its rows have" not in finding.why
+
+
+def test_a_join_on_another_column_is_left_alone():
+    facts = joined(hot=change(HOT, column="day"))
+    (cut,) = run(partition_skew, facts)[0].fixes
+    assert "# by rows" in cut.code
+
+
+def test_tasks_of_a_join_without_a_variable_are_helped_in_their_cell():
+    merged = group("hash-join-p2p", sizes=skewed(), compute_seconds=16.0, dependencies=(name("read"),))
+    merged = change(merged, prefix="blockwisemerge", name=name("blockwisemerge"))
+    summed = group("sum-chunk", dependencies=(merged.name,), compute_seconds=0.5)
+    cells = code("sales, shops = load()", 'sales.merge(shops, on="shop").x.sum().compute()')
+    facts = joined(groups=(merged, summed), code=cells)
+    facts = change(facts, collections=facts.collections[1:])
+    (finding,) = run(partition_skew, facts)
+    assert finding.subject == "blockwisemerge"
+    assert apply(finding.fixes[0], cells)[1] == (
+        'sales.merge(shops.repartition(npartitions=1), on="shop").x.sum().compute()'
+    )
+
+
+def test_hostile_keys_stay_in_their_place():
+    evil = change(HOT, column="shop", value="`<script>\n")
+    (finding,) = run(partition_skew, joined(hot=evil))
+    assert "have `'<script>` in `shop`" in finding.why
+    quoted = joined(
+        "orders = sales.merge(shops, on='sh\"op')", hot=change(HOT, column='sh"op'), small=250 * MiB
+    )
+    assert all("salt" not in fix.code for fix in run(partition_skew, quoted)[0].fixes)
