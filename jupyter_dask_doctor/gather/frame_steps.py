@@ -73,7 +73,7 @@ def _operation(node: Any, kind: OperationKind, is_safe: Callable[[Any], bool]) -
         n_in=tuple(n for n, _ in inputs),
         n_out=node.npartitions if is_safe(node) else None,
         known_divisions=tuple(known for _, known in inputs),
-        is_on_index=kind in ("join", "loc", "resample", "alignment") or _works_on_index(node, kind),
+        is_on_index=kind in ("join", "resample", "alignment") or _works_on_index(node, kind),
         columns=tuple(dict.fromkeys(_columns(node, kind)))[:MAX_COLUMNS],
         how=_how(node, kind),
         function=_function_name(function),
@@ -92,6 +92,8 @@ def _concat_aligns(node: Any) -> bool:
 def _works_on_index(node: Any, kind: OperationKind) -> bool:
     if kind == "merge":
         return _is_on_index(node)
+    if kind == "loc":  # with labels, rather than with a mask
+        return not {"Loc", "LocAlign"} & {type(node).__name__}
     if kind == "rolling":  # by time, rather than by a number of rows
         return not isinstance(operand(node, "window"), int)
     return kind == "groupby" and not any(_columns(node, "groupby"))

@@ -57,6 +57,8 @@ _FRAMES = ("dataframe", "series", "index")
 _JOINS = ("join", "merge")
 #: Parts of the names of tasks that bring rows to the partition they belong to.
 _MOVES = ("hash-join-transfer", "shuffle-transfer", "shuffle-split", "split-shuffle", "shuffle-barrier")
+#: What its tasks are called where `loc` has to look through all partitions.
+_LOOKING = ("try_loc", "try-loc")
 #: What Dask says when it refuses (dask.dataframe, 2025.7 and 2026.8), and how the call is named.
 _REFUSALS = (
     ("can only resample dataframes with known divisions", "resample"),
@@ -200,10 +202,14 @@ def _done(
     """What was computed, each cell's last run."""
     recent = runs.newest(computations, code)
     for c in recent:
-        steps = {o.name: (o, asked) for asked in c.asked for o in asked.operations if _is_unknown(o)}
+        own = [g for g in groups if g.computation_id == c.id]
+        steps: dict[str, tuple[Operation, Collection | None]] = {
+            o.name: (o, asked) for asked in c.asked for o in asked.operations if _is_unknown(o)
+        }
+        if not c.asked:
+            steps |= {o.name: (o, None) for o in _by_tasks(own)}
         if not steps:
             continue
-        own = [g for g in groups if g.computation_id == c.id]
         spent = [x.thread_seconds or 0.0 for x in recent if runs.same_cell(x.at, c.at)] or [
             c.thread_seconds or 0.0
         ]
@@ -229,10 +235,24 @@ def _done(
                 frame=frame,
                 known=known,
                 operation=operation,
-                at=c.at or asked.at,
+                at=c.at or (asked.at if asked is not None else None),
                 loss=loss,
                 of=sum(spent) or None,
                 is_estimated=is_estimated,
+            )
+
+
+def _by_tasks(own: Sequence[TaskGroup]) -> Iterator[Operation]:
+    """Nobody saw what was asked for: only `loc` without divisions is done by tasks of this name."""
+    for g in own:
+        if g.prefix.endswith(_LOOKING):
+            yield Operation(
+                kind="loc",
+                name=g.name,
+                n_in=(g.n_tasks,),
+                n_out=g.n_tasks,
+                known_divisions=(False,),
+                is_on_index=True,
             )
 
 
@@ -241,7 +261,7 @@ def _looked_through(operation: Operation, own: Sequence[TaskGroup]) -> tuple[flo
     by_name = {g.name: g for g in own}
     step = by_name.get(operation.name)
     if step is None:
-        step = next((g for g in own if g.prefix.endswith(("try_loc", "try-loc"))), None)
+        step = next((g for g in own if g.prefix.endswith(_LOOKING)), None)
     if step is None or step.sizes is None or step.sizes.n < 1:
         return None, False
     total, seen, todo = 0.0, {step.name}, [step]
@@ -302,25 +322,25 @@ def _is_side(x: Collection, whole: Collection, operation: Operation) -> bool:
 
 def _frame(
     operation: Operation,
-    asked: Collection,
+    asked: Collection | None,
     frames: Sequence[Collection],
     code: Sequence[Cell],
     at: Location | None,
 ) -> tuple[str, Collection | None]:
     """The variable that holds the frame without divisions: what comes last before the step."""
-    before = [c for c in frames if _is_side(c, asked, operation) and c.has_known_divisions is not True]
+    lacking = [c for c in frames if c.has_known_divisions is not True]
+    before = [c for c in lacking if _is_side(c, asked, operation)] if asked is not None else []
     if before:
         best = max(before, key=lambda c: (len(c.names), c.nbytes.nbytes if c.nbytes else 0))
         return best.name, best
     # Its tree was not kept: what the text says
     cell = runs.cell_at(code, at)
     names = source.names(cell.source) if cell is not None else frozenset()
-    spoken = [
-        c for c in frames if c.name in names and c.has_known_divisions is not True and c.name != asked.name
-    ]
+    own = asked.name if asked is not None else ""
+    spoken = [c for c in lacking if c.name in names and c.name != own and operation.name not in c.names]
     if len(spoken) == 1:
         return spoken[0].name, spoken[0]
-    return asked.name or operation.kind, next((c for c in frames if c.name == asked.name), None)
+    return own or operation.kind, next((c for c in frames if c.name == own), None)
 
 
 def _finding(case: _Case, limit: Thresholds, code: Sequence[Cell], frames: Sequence[Collection]) -> Finding:

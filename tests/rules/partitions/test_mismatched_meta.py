@@ -145,7 +145,7 @@ def test_a_series_has_one_column_of_any_name():
     assert not run(mismatched_meta, sick(real=columns(y="float64"), **facts))
     (finding,) = run(mismatched_meta, sick(real=columns(x="str"), **facts))
     assert [fix.code for fix in finding.fixes] == [
-        'df = s.map(f, meta=("y", "str"))',
+        'df = s.map(f, meta=("x", "str"))',
         'df = df.astype("str")',
     ]
 

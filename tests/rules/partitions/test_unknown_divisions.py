@@ -113,6 +113,12 @@ def test_loc_that_looks_through_all_partitions():
     assert finding.at.cell_id == "c2"
 
 
+def test_what_nobody_saw_being_asked_for_is_known_by_its_tasks():
+    facts = sick()
+    unseen = change(facts, computations=(change(facts.computations[0], asked=()),))
+    assert run(unknown_divisions, unseen) == run(unknown_divisions, facts)
+
+
 def test_many_lookups_of_one_cell_count_together():
     asked = frame(name="", names=(READ, LOC), operations=(looked(),), at=None)
     each = [computation(id=f"k{i}", asked=(asked,), thread_seconds=2.0) for i in range(12)]
