@@ -7,7 +7,6 @@ are keys. Here a key is a string, bytes, number or tuple of these, and nothing e
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from itertools import chain
 from typing import Any, Literal
 
 #: What an optimizer does: "array" joins blockwise layers and fuses chains of tasks, "bag" fuses chains, a Delayed's
@@ -60,10 +59,9 @@ def ordered(
 def inputs(task: Any) -> frozenset[Any] | None:
     """The keys a task needs, among others that only look like one when it is a plain tuple; None when nobody
     can tell."""
-    module = type(task).__module__
-    if module == "dask._task_spec":
-        needed = getattr(task, "dependencies", None)
-        return needed if isinstance(needed, frozenset) else frozenset()
+    if is_node(task):
+        needed = task.dependencies
+        return needed if isinstance(needed, frozenset) else frozenset(needed)
     found: set[Any] = set()
     _search(task, found, 0)
     return frozenset(found)
@@ -89,8 +87,25 @@ def _search(value: Any, found: set[Any], depth: int) -> None:
     elif kind is dict and depth < MAX_NESTED and len(value) <= MAX_ITEMS:
         for item in tuple(value.values()):
             _search(item, found, depth + 1)
-    elif kind.__module__ == "dask._task_spec":
+    elif is_node(value):
         found |= inputs(value) or frozenset()
+
+
+def is_node(value: Any) -> bool:
+    """A task of Dask's own making; there are some of the shuffle's."""
+    kind = type(value)
+    return kind.__module__ in _NODES and hasattr(kind, "dependencies")
+
+
+_NODES = frozenset(
+    [
+        "dask._task_spec",
+        "distributed.shuffle._core",
+        "distributed.shuffle._merge",
+        "distributed.shuffle._rechunk",
+        "distributed.shuffle._shuffle",
+    ]
+)
 
 
 def is_key(value: Any) -> bool:
@@ -123,22 +138,26 @@ def n_tasks(
     fuses: Fuses,
 ) -> int | None:
     """Tasks that are left when what nobody needs is left out and chains are fused; None when it cannot be told."""
-    from .layered import tasks_of
+    from .layered import built, tasks_of
 
     wanted = list(keys())
     needed: dict[str, set[Any]] = {layer: set() for layer in layers}
     found: dict[str, dict[Any, frozenset[Any]]] = {layer: {} for layer in layers}
-    by_layer = {layer: tasks_of(one) for layer, one in layers.items()}
+    by_layer: dict[str, Mapping[Any, Any] | None] = {}
+    for layer, one in layers.items():
+        tasks = tasks_of(one)
+        by_layer[layer] = built(one) if tasks is None else tasks
+    alone: set[Any] = set()
     sources = list(layers)
     _hand_out(wanted, sources, by_layer, needed)
     for layer in reversed(tuple(order)):
         tasks = by_layer[layer]
         below: set[Any] = set()
         if tasks is None:
-            built = getattr(layers[layer], "cull", None)
-            if type(layers[layer]).__name__ != "Blockwise" or built is None:
+            if type(layers[layer]).__name__ != "Blockwise":
                 return None
-            _, parts = built(needed[layer], ())
+            # This makes a smaller layer, and none of its tasks
+            _, parts = layers[layer].cull(needed[layer], ())
             for key, inner in parts.items():
                 found[layer][key] = frozenset(inner)
                 below |= inner
@@ -153,6 +172,8 @@ def n_tasks(
                     return None
                 own = frozenset(parts_of)
                 found[layer][key] = own
+                if is_node(tasks[key]) and tasks[key].block_fusion:
+                    alone.add(key)
                 todo.extend(k for k in own if k in tasks)
                 below |= own
         _hand_out(below, list(dependencies[layer]), by_layer, needed)
@@ -164,7 +185,7 @@ def n_tasks(
         everything[key] = frozenset(k for k in parts_of if k in everything)
     if fuses == "nothing":
         return len(everything)
-    return len(everything) - _fusible(everything, set(wanted))
+    return len(everything) - _fusible(everything, set(wanted), alone)
 
 
 def _hand_out(
@@ -183,12 +204,17 @@ def _hand_out(
                 break
 
 
-def _fusible(dependencies: Mapping[Any, frozenset[Any]], wanted: set[Any]) -> int:
-    """How many tasks `dask._task_spec.fuse_linear_task_spec` puts into others, visiting them in this order."""
+def _fusible(dependencies: Mapping[Any, frozenset[Any]], wanted: set[Any], alone: set[Any]) -> int:
+    """How many tasks `dask._task_spec.fuse_linear_task_spec` spares, visiting them in this order. `alone`: those
+    that it leaves as they are.
+
+    A chain of tasks that are called differently becomes two: one that does it all, and one by the old name.
+    """
     users: dict[Any, list[Any]] = {key: [] for key in dependencies}
     for key, parts in dependencies.items():
         for part in parts:
             users[part].append(key)
+    called: dict[Any, str] = {}
     seen: set[Any] = set()
     spared = 0
     for key in dependencies:
@@ -196,16 +222,17 @@ def _fusible(dependencies: Mapping[Any, frozenset[Any]], wanted: set[Any]) -> in
             continue
         seen.add(key)
         parts = dependencies[key]
-        if len(parts) != 1 and len(users[key]) != 1:
+        if (len(parts) != 1 and len(users[key]) != 1) or key in alone:
             continue
+        chain = [key]
         while len(parts) == 1:
             (part,) = parts
             if part in seen:
                 break
             seen.add(part)
-            if len(users[part]) != 1 or part in wanted:
+            if len(users[part]) != 1 or part in wanted or part in alone:
                 break
-            spared += 1
+            chain.append(part)
             parts = dependencies[part]
         top = key
         while len(users[top]) == 1 and top not in wanted:
@@ -213,13 +240,20 @@ def _fusible(dependencies: Mapping[Any, frozenset[Any]], wanted: set[Any]) -> in
             if user in seen:
                 break
             seen.add(user)
-            if len(dependencies[user]) != 1:
+            if len(dependencies[user]) != 1 or user in alone:
                 break
-            spared += 1
+            chain.append(user)
             top = user
+        if len(chain) > 1:
+            spared += len(chain) - 1 - (len({_called(key, called) for key in chain}) > 1)
     return spared
 
 
-def flat(keys: Any) -> Iterable[Any]:
-    """The keys in nested lists of them, as `__dask_keys__` gives them."""
-    return chain.from_iterable(map(flat, keys)) if type(keys) is list else (keys,)
+def _called(key: Any, known: dict[Any, str]) -> str:
+    name = key[0] if type(key) is tuple else key
+    found = known.get(name)
+    if found is None:
+        from .layered import prefix
+
+        found = known[name] = prefix(name)
+    return found

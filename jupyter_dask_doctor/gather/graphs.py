@@ -49,6 +49,8 @@ class _Parts:
     npartitions: int
     chunks: arrays.Chunks = ()
     dtype: Any = None
+    #: What `compute()` asks for, where it is one key.
+    key: Any = None
 
 
 def kind_of(value: object) -> GraphKind | None:
@@ -57,7 +59,8 @@ def kind_of(value: object) -> GraphKind | None:
         return "array"
     if is_a(value, "dask.bag.core", "Bag"):
         return "bag"
-    if is_a(value, "dask.delayed", "Delayed"):
+    # What a reduction of a bag gives is a Delayed in all but name
+    if is_a(value, "dask.delayed", "Delayed") or is_a(value, "dask.bag.core", "Item"):
         return "delayed"
     return None
 
@@ -132,11 +135,15 @@ def _parts(value: Any, kind: GraphKind) -> _Parts:
     if kind == "bag":
         state = weights.state_of(value) or {}
         return _Parts(own=str(state["name"]), graph=state["dask"], npartitions=int(state["npartitions"]))
+    if is_a(value, "dask.bag.core", "Item"):
+        state = weights.state_of(value) or {}
+        return _Parts(own=str(state["key"]), graph=state["dask"], npartitions=1, key=state["key"])
     cls = sys.modules["dask.delayed"].Delayed
     # Dask's own kinds of Delayed make up a graph when asked; a stranger's is asked for nothing
     is_own = type(value).__module__ == "dask.delayed"
     graph = value.__dask_graph__() if is_own else cls._dask.__get__(value)
-    return _Parts(own=str(cls._key.__get__(value)), graph=graph, npartitions=1)
+    key = cls._key.__get__(value)
+    return _Parts(own=str(key), graph=graph, npartitions=1, key=key)
 
 
 def _of_array(parts: _Parts, made: Collection) -> dict[str, Any]:
@@ -172,7 +179,8 @@ def _facts(value: Any, kind: GraphKind, parts: _Parts, *, is_in_time: bool) -> F
     if known is not None or not is_in_time:
         return known
     made = layered.layered(parts.graph, parts.own)
-    fuses: Literal["array", "bag", "nothing"] = "nothing" if kind == "delayed" else kind
+    is_item = is_a(value, "dask.bag.core", "Item")
+    fuses: Literal["array", "bag", "nothing"] = "bag" if is_item else "nothing" if kind == "delayed" else kind
     told = layered.told(made, parts.own, lambda: _keys(kind, parts), fuses=fuses)
     operations: tuple[Operation, ...] = ()
     reads: tuple[Read, ...] = ()
@@ -201,7 +209,7 @@ def _token(value: Any, kind: GraphKind, parts: _Parts) -> tuple[Any, ...]:
 
 def _keys(kind: GraphKind, parts: _Parts) -> Iterable[Any]:
     if kind == "delayed":
-        return [parts.own]
+        return [parts.key]
     if kind == "bag":
         return [(parts.own, i) for i in range(parts.npartitions)]
     return [(parts.own, *index) for index in product(*(range(len(c)) for c in parts.chunks))]

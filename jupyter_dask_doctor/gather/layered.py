@@ -26,6 +26,8 @@ MAX_SORTED = 20_000
 MAX_FUSED = 200
 #: Raw tasks up to which they are followed one by one.
 MAX_FOLLOWED = 3_000
+#: Chunks up to which a layer that does not know its length is built to be counted.
+MAX_BUILT = 2_000
 MAX_SHOWN = 20
 #: Of a layer's tasks that are looked at to know whether it works one to one.
 N_SAMPLES = 50
@@ -151,24 +153,48 @@ def length(layer: Any) -> int | None:
         if layer.output_blocks:
             return len(layer.output_blocks)
         return int(prod(layer.dims[i] for i in layer.output_indices))
-    if kind.__name__ == "P2PRechunkLayer":
-        # One transfer per chunk, a barrier for all, one task per new chunk
-        return int(prod(map(len, layer.chunks_input)) + 1 + prod(map(len, layer.chunks)))
     # A subclass of nobody knows what: only what is there already
-    built = getattr(layer, "__dict__", {}).get("_cached_dict")
-    if isinstance(built, dict):
-        return len(built)
-    if kind.__name__ == "ArrayOverlapLayer" and kind.__module__ == "dask.layers":
-        # A chunk, its parts from each neighbour and what puts them together: nine in a plane
-        n = prod(layer.numblocks)
-        return int(n * (1 + prod(3 if layer.numblocks[i] > 1 and _overlaps(layer, i) else 1
-                                 for i in range(len(layer.numblocks)))))  # fmt: skip
+    there = getattr(layer, "__dict__", {}).get("_cached_dict")
+    if type(there) is dict:
+        return len(there)
+    made = built(layer)
+    if made is not None:
+        return len(made)
+    if _is_p2p(layer):
+        # One transfer per chunk, a barrier, one task per new chunk; more where it falls into parts
+        return int(prod(map(len, layer.chunks_input)) + 1 + prod(map(len, layer.chunks)))
+    if _is_overlap(layer):
+        # A chunk, its parts from each neighbour and what puts them together
+        return int(prod(layer.numblocks) * (1 + prod(3 if _overlaps(layer, i) else 1
+                                                     for i in range(len(layer.numblocks)))))  # fmt: skip
     return None
+
+
+def built(layer: Any) -> Mapping[Any, Any] | None:
+    """The tasks of a layer of few chunks that has to be built to be known, without keeping them in the layer."""
+    if _is_p2p(layer):
+        n = prod(map(len, layer.chunks_input)) + prod(map(len, layer.chunks))
+    elif _is_overlap(layer):
+        n = prod(layer.numblocks)
+    else:
+        return None
+    if n > MAX_BUILT:
+        return None
+    made = layer._construct_graph()
+    return made if type(made) is dict else None
+
+
+def _is_p2p(layer: Any) -> bool:
+    return type(layer).__name__ == "P2PRechunkLayer" and type(layer).__module__.startswith("distributed.")
+
+
+def _is_overlap(layer: Any) -> bool:
+    return type(layer).__name__ == "ArrayOverlapLayer" and type(layer).__module__ == "dask.layers"
 
 
 def _overlaps(layer: Any, axis: int) -> bool:
     depth = layer.axes.get(axis, 0)
-    return any(depth) if isinstance(depth, tuple) else bool(depth)
+    return layer.numblocks[axis] > 1 and (any(depth) if isinstance(depth, tuple) else bool(depth))
 
 
 def prefix(layer: Any) -> str:
@@ -209,20 +235,29 @@ def _fused_layers(made: Layered, name: str, fuses: followed.Fuses) -> Layered | 
 
 
 def _chained(made: Layered, fuses: followed.Fuses) -> int:
-    """Tasks that fusing of chains spares, as far as it can be told by layer."""
+    """Tasks that fusing of chains spares, and those nobody needs, as far as it can be told by layer."""
     if fuses == "nothing":
         return 0
     users: dict[str, int] = {}
     for parts in made.dependencies.values():
         for part in parts:
             users[part] = users.get(part, 0) + 1
-    spared = 0
+    below: dict[str, str] = {}
     for layer, parts in made.dependencies.items():
-        if len(parts) != 1:
-            continue
-        (part,) = parts
-        if users[part] == 1 and _is_one_to_one(made.layers[layer]):
-            spared += min(length(made.layers[layer]) or 0, length(made.layers[part]) or 0)
+        if len(parts) == 1:
+            (part,) = parts
+            fits = (length(made.layers[part]) or 0) >= (length(made.layers[layer]) or 0)
+            if users[part] == 1 and fits and _is_one_to_one(made.layers[layer]):
+                below[layer] = part
+    spared = 0
+    for layer in set(below) - set(below.values()):
+        chain = [layer]
+        while chain[-1] in below:
+            chain.append(below[chain[-1]])
+        spared += sum(length(made.layers[part]) or 0 for part in chain[1:])
+        # Of tasks called differently two are left: see `followed`
+        if len({prefix(part) for part in chain}) > 1:
+            spared -= length(made.layers[layer]) or 0
     return spared
 
 
