@@ -287,10 +287,13 @@ def _limit(fig: Any, chart: Chart, limit: Limit, palette: Palette) -> None:
     fig.hspan(y=[limit.value], line_color=palette.limit, line_dash="dashed", level="overlay")
     # Nothing to see, but it makes room for the name above the line.
     fig.hspan(y=[limit.value * 1.2], line_alpha=0)
+    # Not upon the one bar that matters.
+    is_left = chart.kind != "bars" or chart.highlight is None or chart.highlight >= len(chart.labels) / 2
     fig.add_layout(
         Label(
-            x=4,
-            x_units="screen",
+            x=4 if is_left else len(chart.labels) - 0.4,
+            x_units="screen" if is_left else "data",
+            text_align="left" if is_left else "right",
             y=limit.value,
             text=PlainText(text=plain(limit.name, 2 * SHORT)),
             text_color=palette.limit,

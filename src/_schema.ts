@@ -307,7 +307,6 @@ export interface GraphInfo {
   n_tasks: number | null;
   fused_tasks: number | null;
   method: string | null;
-  hidden_by: string | null;
   layers: LayerInfo[];
   n_layers: number;
   embedded: EmbeddedInfo[];

@@ -26,6 +26,8 @@ READS, HOLDERS, UNLIKE, GAPS = 3, 5, 10, 5
 #: Characters of a name, a path, a sentence; when room is short.
 NAME, PATH, SENTENCE = 80, 200, 300
 SHORT = 40
+#: How the class of the partitions ends.
+PROMISED = {"dataframe": ".DataFrame", "series": ".Series", "index": "Index"}
 #: Collections that keep their charts when not all can.
 WITH_CHARTS = 6
 
@@ -75,11 +77,18 @@ def _info(one: Collection) -> CollectionInfo:
         fused_tasks=one.fused_tasks,
         held_by=tuple(cut(name, NAME) for name in one.held_by[:HOLDERS]),
         wrapped_by=None if one.wrapped_by is None else cut(one.wrapped_by, NAME),
-        type=None if held is None or held.type is None else cut(held.type, NAME),
+        type=_type(one),
         unlike=() if held is None else tuple(cut(index, SHORT) for index in held.unlike[:UNLIKE]),
         hot=None if held is None else held.hot,
         gaps=tuple(cut(gap, SENTENCE) for gap in one.gaps[:GAPS]),
     )
+
+
+def _type(one: Collection) -> str | None:
+    real = None if one.held is None else one.held.type
+    if real is None or real == one.dtype or real.endswith(PROMISED.get(one.kind, "\0")):
+        return None
+    return cut(real, NAME)
 
 
 def _columns(told: Sequence[Column], real: Sequence[Column]) -> tuple[ColumnInfo, ...]:

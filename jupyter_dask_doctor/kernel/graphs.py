@@ -31,7 +31,7 @@ ORDER: tuple[StartKind, ...] = (
 
 
 def graphs(snapshot: Snapshot) -> tuple[GraphInfo, ...]:
-    """The newest computations of cells first, then the lazy collections, most tasks first."""
+    """The newest computations that cells asked for first, then the lazy collections, most tasks first."""
     return (*_computed(snapshot), *_lazy(snapshot))
 
 
@@ -72,7 +72,7 @@ def _seconds(one: Computation, now: float) -> float:
 def _computed(snapshot: Snapshot) -> Iterator[GraphInfo]:
     of_cell: dict[object, list[Computation]] = defaultdict(list)
     for one in _computations(snapshot):
-        if one.at is not None:
+        if one.at is not None and not one.is_hidden:
             of_cell[_cell(one.at)].append(one)
     shown: list[tuple[Computation, int]] = []
     for together in of_cell.values():
@@ -100,7 +100,6 @@ def _sent(one: Computation, snapshot: Snapshot, n_more: int) -> GraphInfo:
         n_tasks=one.n_tasks,
         fused_tasks=one.fused_tasks,
         method=None if one.method is None else cut(one.method, NAME),
-        hidden_by=cut(one.method or "", NAME) if one.is_hidden else None,
         layers=layers[:LAYERS],
         n_layers=len(layers),
         embedded=_embedded(part for each in one.asked for part in each.embedded),

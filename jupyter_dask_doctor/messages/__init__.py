@@ -180,7 +180,7 @@ class Reply:
     memory: tuple[MemoryPoint, ...] = ()
     workers: tuple[WorkerInfo, ...] = ()
     collections: tuple[CollectionInfo, ...] = ()
-    #: The newest computations first, at most 8, then at most 8 lazy collections, most tasks first.
+    #: The newest computations that were asked for first, at most 8, then at most 8 lazy collections, most tasks first.
     graphs: tuple[GraphInfo, ...] = ()
     #: Of cells that are still in the notebook; the dearest first, at most 10.
     hidden_jobs: tuple[HiddenJobs, ...] = ()

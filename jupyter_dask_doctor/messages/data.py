@@ -80,7 +80,8 @@ class CollectionInfo:
     held_by: tuple[str, ...] = ()
     #: As in "xarray.Dataset"; None for Dask's own.
     wrapped_by: str | None = None
-    #: What its partitions really are, as in "pandas.DataFrame"; and those whose columns are not those of the first.
+    #: What its partitions really are, where that is not what its kind promises; and those whose columns are not
+    #: those of the first.
     type: str | None = None
     unlike: tuple[str, ...] = ()
     hot: HotKey | None = None
@@ -141,8 +142,6 @@ class GraphInfo:
     fused_tasks: int | None
     #: "compute", "persist", ...
     method: str | None = None
-    #: The method by which the user started it without asking for it; None when he did ask.
-    hidden_by: str | None = None
     #: Most tasks first; `n_layers` counts also those that are not here.
     layers: tuple[LayerInfo, ...] = ()
     n_layers: int = 0

@@ -54,9 +54,9 @@ describe('the section Data', () => {
         line => line.textContent
       )
     ).toEqual([
-      '24 partitions · ≈ 2 GiB estimated',
-      '24 partitions · 3 GiB exact',
-      'number of partitions unknown · size unknown'
+      'dataframe · 24 partitions · ≈ 2 GiB estimated',
+      'dataframe · 24 partitions · 3 GiB exact',
+      'dataframe · number of partitions unknown · size unknown'
     ]);
   });
 
@@ -116,8 +116,8 @@ describe('the section Data', () => {
       State: 'in the cluster’s memory',
       Size: '≈ 2 GiB estimated',
       'Largest partition': '100 MiB exact',
-      Typical: '90 MiB',
-      'Most that fits a worker': '682 MiB',
+      'Median partition': '90 MiB',
+      'Limit: a third of a thread’s memory': '682 MiB',
       Rows: '1,234,567',
       'Rows of the longest partition': '12, median 11',
       'Partitions really are': 'pandas.DataFrame',
@@ -132,8 +132,16 @@ describe('the section Data', () => {
     expect(lines(bare.container)).toEqual({
       State: 'lazy: computed when it is asked for',
       Size: 'unknown',
-      'Most that fits a worker': '682 MiB'
+      'Limit: a third of a thread’s memory': '682 MiB'
     });
+  });
+
+  it('says when a partition is over the limit', () => {
+    const largest = { nbytes: 683 * MiB, known: 'estimated' as const };
+    const { container } = data(collection({ largest }));
+    expect(lines(container)['Largest partition']).toBe(
+      '≈ 683 MiB estimated, over the limit'
+    );
   });
 
   it('tells of arrays their shape, and whose part they are', () => {
@@ -149,9 +157,8 @@ describe('the section Data', () => {
       })
     );
     expect(container.textContent).toContain(
-      "ds['temp']array of xarray.Dataset"
+      "ds['temp']persistedarray of xarray.Dataset · 1 chunk"
     );
-    expect(container.textContent).toContain('1 chunk ·');
     expect(lines(container)).toMatchObject({
       Shape: '1,000 × ?',
       'Chunk shape': '100 × 50',
@@ -192,7 +199,7 @@ describe('the section Data', () => {
     );
     expect(
       [...fold.querySelectorAll('tbody tr')].map(row => row.textContent)
-    ).toEqual(['cityobjecttold: string≈ 1 GiB', 'nint64–']);
+    ).toEqual(['city object, but Dask was told string≈ 1 GiB', 'n int64–']);
     expect(fold.textContent).toContain('and 118 more');
   });
 
@@ -238,17 +245,17 @@ describe('a chart of partitions', () => {
 
   it('has the largest first, each with its number', () => {
     const chart = piecesChart(
-      { n: 4, values: [10, 40, 30, 40], largest_index: '1' },
+      { n: 4, median: 35, values: [10, 40, 30, 40], largest_index: '1' },
       options
     );
     expect(chart.series[0].values).toEqual([40, 40, 30, 10]);
     expect(chart.labels).toEqual(['1', '3', '2', '0']);
-    expect(chart.highlight).toBe(0);
+    expect(chart.highlight).toBeNull();
   });
 
   it('names a share of all where there are more than bars', () => {
     const chart = piecesChart(
-      { n: 1000, values: [1, 2, 3], largest_index: '17' },
+      { n: 1000, median: 2, values: [1, 2, 3], largest_index: '17' },
       options
     );
     expect(chart.series[0].values).toEqual([3, 2, 1]);
@@ -257,17 +264,37 @@ describe('a chart of partitions', () => {
 
   it('does not invent the number of a chunk', () => {
     const chart = piecesChart(
-      { n: 3, values: [1, 2, 3], largest_index: '0, 2' },
+      { n: 3, median: 2, values: [1, 2, 3], largest_index: '0, 2' },
       options
     );
     expect(chart.labels).toEqual(['0, 2', '', '']);
   });
 
+  it('marks the largest where it stands out, or does not fit', () => {
+    const marked = (median: number, ...limits: [number, boolean][]) =>
+      piecesChart(
+        { n: 2, median, values: [10, 40], largest_index: '1' },
+        {
+          ...options,
+          limits: limits.map(([value, isHard]) => ({ name: '', value, isHard }))
+        }
+      ).highlight;
+    expect(marked(19)).toBe(0);
+    expect(marked(20)).toBeNull();
+    expect(marked(20, [39, true])).toBe(0);
+    expect(marked(20, [39, false])).toBeNull();
+    expect(marked(20, [40, true])).toBeNull();
+  });
+
   it('keeps the names of its limits apart', () => {
-    const limit = (value: number) => ({ name: `${value}`, value });
+    const limit = (value: number) => ({
+      name: `${value}`,
+      value,
+      isHard: true
+    });
     const named = (...values: number[]) =>
       piecesChart(
-        { n: 1, values: [1], largest_index: '0' },
+        { n: 1, median: 1, values: [150], largest_index: '0' },
         { ...options, limits: values.map(limit) }
       ).limits.map(each => each.value);
     expect(named(341, 100)).toEqual([341, 100]);
@@ -281,7 +308,7 @@ describe('the section Graph', () => {
     const { container } = graphs([graph(), graph({ id: 'k2' })]);
     expect(
       container.querySelector('.jp-DaskDoctorPanel-entryFacts')?.textContent
-    ).toBe('4,501 tasks · started after 4 s · ran 12 s');
+    ).toBe('compute · 4,501 tasks · started after 4 s · ran 12 s');
   });
 
   it('says what it does not know, and what runs still', () => {

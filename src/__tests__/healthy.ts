@@ -181,7 +181,6 @@ export function graph(over: Partial<GraphInfo> = {}): GraphInfo {
     n_tasks: 4501,
     fused_tasks: 601,
     method: 'compute',
-    hidden_by: null,
     layers: [
       { prefix: 'read_parquet', n_tasks: 3000 },
       { prefix: 'sum', n_tasks: 1500 }

@@ -154,8 +154,7 @@ function Columns(props: {
       <table className="jp-DaskDoctorPanel-table">
         <thead>
           <tr>
-            <th scope="col">{trans.__('Name')}</th>
-            <th scope="col">{trans.__('Type')}</th>
+            <th scope="col">{trans.__('Name and type')}</th>
             {hasSizes && <th scope="col">{trans.__('Size')}</th>}
           </tr>
         </thead>
@@ -163,16 +162,17 @@ function Columns(props: {
           {columns.map((column, i) => (
             <tr key={i}>
               <th scope="row">
-                <code>{cut(column.name, MAX_NAME)}</code>
+                <code>{cut(column.name, MAX_NAME)}</code>{' '}
+                <span className="jp-DaskDoctorPanel-muted">
+                  {column.real === null
+                    ? cut(column.dtype, MAX_NAME)
+                    : trans.__(
+                        '%1, but Dask was told %2',
+                        cut(column.real, MAX_NAME),
+                        cut(column.dtype, MAX_NAME)
+                      )}
+                </span>
               </th>
-              <td className="jp-mod-text">
-                {cut(column.real ?? column.dtype, MAX_NAME)}
-                {column.real !== null && (
-                  <div className="jp-DaskDoctorPanel-muted">
-                    {trans.__('told: %1', cut(column.dtype, MAX_NAME))}
-                  </div>
-                )}
-              </td>
               {hasSizes && (
                 <td>
                   {column.nbytes === null
@@ -220,6 +220,11 @@ function facts(
   trans: Trans
 ): [string, React.ReactNode][] {
   const { rows, sizes, n_rows: n, has_known_divisions: known } = collection;
+  const isOver =
+    limit !== null &&
+    collection.largest !== null &&
+    collection.largest.nbytes > limit;
+  const isFrame = ['dataframe', 'series', 'index'].includes(collection.kind);
   const state = collection.is_persisted
     ? trans.__('in the cluster’s memory')
     : trans.__('lazy: computed when it is asked for');
@@ -235,14 +240,20 @@ function facts(
       collection.kind === 'array'
         ? trans.__('Largest chunk')
         : trans.__('Largest partition'),
-      collection.largest === null ? null : sizeWords(collection.largest, trans)
+      collection.largest === null
+        ? null
+        : isOver
+          ? trans.__('%1, over the limit', sizeWords(collection.largest, trans))
+          : sizeWords(collection.largest, trans)
     ],
     [
-      trans.__('Typical'),
+      collection.kind === 'array'
+        ? trans.__('Median chunk')
+        : trans.__('Median partition'),
       sizes === null || sizes.n < 2 ? null : bytes(sizes.median)
     ],
     [
-      trans.__('Most that fits a worker'),
+      trans.__('Limit: a third of a thread’s memory'),
       limit === null || collection.kind === 'futures' ? null : bytes(limit)
     ],
     [trans.__('Rows'), n === null ? null : count(n)],
@@ -280,7 +291,11 @@ function facts(
     ],
     [
       trans.__('Divisions'),
-      known === null ? null : known ? trans.__('known') : trans.__('unknown')
+      known === null || !isFrame
+        ? null
+        : known
+          ? trans.__('known')
+          : trans.__('unknown')
     ],
     [
       trans.__('Reads'),
@@ -326,7 +341,7 @@ function CollectionView(props: {
 }): JSX.Element {
   const { trans } = useTools();
   const { collection, limit, places, isOpen } = props;
-  const words = [piecesWords(collection, trans)];
+  const words = [kindWords(collection, trans), piecesWords(collection, trans)];
   if (collection.kind !== 'delayed' || collection.nbytes !== null) {
     words.push(sizeWords(collection.nbytes, trans));
   }
@@ -337,14 +352,12 @@ function CollectionView(props: {
     <Entry
       title={<code>{cut(collection.name, MAX_NAME)}</code>}
       tags={
-        <>
-          <span>{kindWords(collection, trans)}</span>
-          {collection.is_persisted && collection.kind !== 'futures' && (
-            <span className="jp-DaskDoctorPanel-badge jp-mod-safe">
-              {trans.__('persisted')}
-            </span>
-          )}
-        </>
+        collection.is_persisted &&
+        collection.kind !== 'futures' && (
+          <span className="jp-DaskDoctorPanel-badge jp-mod-safe">
+            {trans.__('persisted')}
+          </span>
+        )
       }
       facts={words}
       at={collection.at}

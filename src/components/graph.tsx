@@ -165,6 +165,9 @@ function tasksWords(n: number, trans: Trans): string {
 
 function lineOf(graph: GraphInfo, trans: Trans): string[] {
   const words: string[] = [];
+  if (graph.method !== null && graph.names.length > 0) {
+    words.push(cut(graph.method, MAX_NAME));
+  }
   words.push(
     graph.n_tasks === null
       ? trans.__('number of tasks unknown')
@@ -192,18 +195,6 @@ function GraphView(props: {
   return (
     <Entry
       title={<Title graph={graph} />}
-      tags={
-        <>
-          {graph.method !== null && graph.names.length > 0 && (
-            <span>{cut(graph.method, MAX_NAME)}</span>
-          )}
-          {graph.hidden_by !== null && (
-            <span className="jp-DaskDoctorPanel-badge jp-mod-unsafe">
-              {trans.__('not asked for')}
-            </span>
-          )}
-        </>
-      }
       facts={lineOf(graph, trans)}
       at={graph.at}
       places={places}

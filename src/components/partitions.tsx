@@ -10,8 +10,16 @@ export const TYPICAL = 100 * 1024 ** 2;
 
 interface IPieces {
   n: number;
+  median: number;
   values: readonly number[];
   largest_index: string | null;
+}
+
+interface ILimit {
+  name: string;
+  value: number;
+  /** A piece beyond it is a fault. */
+  isHard: boolean;
 }
 
 /**
@@ -21,7 +29,8 @@ interface IPieces {
  */
 export function piecesChart(
   pieces: IPieces,
-  options: Pick<Chart, 'title' | 'unit' | 'limits'> & {
+  options: Pick<Chart, 'title' | 'unit'> & {
+    limits: readonly ILimit[];
     /** Names the bar of a share of all, such as "top 10 %". */
     top: (percent: number) => string;
   }
@@ -33,6 +42,7 @@ export function piecesChart(
     .sort((a, b) => b.value - a.value || a.i - b.i);
   // The number of a chunk with several dimensions cannot be told from its place in the list.
   const isPlain = first === null || /^\d+$/.test(first);
+  const highest = order[0]?.value ?? 0;
   return {
     kind: 'bars',
     title: options.title,
@@ -51,19 +61,26 @@ export function piecesChart(
         : options.top(Math.round((100 * rank) / Math.max(1, order.length - 1)));
     }),
     x: [],
-    limits: apart(options.limits),
-    highlight: order.length > 0 ? 0 : null
+    limits: apart(options.limits, highest),
+    // Marked only where it stands out, or where it does not fit.
+    highlight:
+      highest > 2 * pieces.median ||
+      options.limits.some(each => each.isHard && highest > each.value)
+        ? 0
+        : null
   };
 }
 
 /** Without limits whose names would lie upon one before them. */
-function apart(limits: Chart['limits']): Chart['limits'] {
-  const highest = Math.max(...limits.map(each => each.value));
-  return limits.filter((each, i) =>
-    limits
-      .slice(0, i)
-      .every(other => Math.abs(other.value - each.value) > highest / 8)
-  );
+function apart(limits: readonly ILimit[], highest: number): Chart['limits'] {
+  const top = Math.max(highest, ...limits.map(each => each.value));
+  return limits
+    .filter((each, i) =>
+      limits
+        .slice(0, i)
+        .every(other => Math.abs(other.value - each.value) > top / 6)
+    )
+    .map(({ name, value }) => ({ name, value }));
 }
 
 export function PartitionCharts(props: {
@@ -79,8 +96,8 @@ export function PartitionCharts(props: {
   const limits = [
     ...(limit === null
       ? []
-      : [{ name: trans.__('most that fits a worker'), value: limit }]),
-    { name: trans.__('typical'), value: TYPICAL }
+      : [{ name: trans.__('limit'), value: limit, isHard: true }]),
+    { name: trans.__('rule of thumb'), value: TYPICAL, isHard: false }
   ];
   return (
     <>

@@ -89,6 +89,24 @@ def test_what_one_partition_may_have_without_workers():
     )
 
 
+@pytest.mark.parametrize(
+    ("kind", "dtype", "type", "told"),
+    [
+        ("dataframe", None, "pandas.DataFrame", None),
+        ("dataframe", None, "cudf.DataFrame", None),
+        ("dataframe", None, "pandas.Series", "pandas.Series"),
+        ("index", None, "pandas.DatetimeIndex", None),
+        ("array", "float64", "float64", None),
+        ("array", "float64", "object", "object"),
+        ("bag", None, "dict", "dict"),
+        ("dataframe", None, None, None),
+    ],
+)
+def test_what_partitions_are_is_told_only_where_it_surprises(kind, dtype, type, told):
+    held = change(healthy.held(), type=type)
+    assert info(healthy.collection(kind=kind, dtype=dtype, held=held)).type == told
+
+
 # Fitting ----------------------------------------------------------------------------------------------
 
 

@@ -27,7 +27,7 @@ def test_a_computation_tells_what_was_asked_for_and_sent():
         ("sum-aggregate", 20),
     ]
     assert [(part.variable, part.nbytes, part.n_times) for part in one.embedded] == [("orders", 200 * MiB, 3)]
-    assert (one.run_seconds, one.is_done, one.hidden_by) == (7.5, True, None)
+    assert (one.run_seconds, one.is_done) == (7.5, True)
 
 
 def test_each_step_before_the_first_task_has_its_seconds():
@@ -152,8 +152,7 @@ def test_hidden_jobs_of_one_line_are_one():
         (None, 1, 9.5, at("c2", 2)),
         ("npartitions", 3, 6.0, line),
     ]
-    assert graphs.graphs(snapshot)[0].hidden_by in (None, "")
-    assert {one.hidden_by for one in graphs.graphs(healthy.snapshot(computations=jobs))} == {"npartitions"}
+    assert {one.id for one in graphs.graphs(snapshot)} == {"k1"}, "they are not told twice"
 
 
 def test_one_that_runs_counts_until_now():
