@@ -93,7 +93,7 @@ def handed_over_once(
     """
     if not fixes.is_name(variable):
         return None
-    places = [
+    places: list[tuple[Cell, ast.stmt, ast.Name]] = [
         (cell, statement, name)
         for cell in code
         for statement in _statements(cell)
@@ -181,7 +181,8 @@ def _module(call: ast.Call) -> str:
 def _dask_call(cell: Cell, read: ast.Call, to: _Found, wanted: Wanted) -> str:
     """The same reading by Dask, in about as many partitions as there were."""
     assert isinstance(read.func, ast.Attribute)
-    given = [source.text(cell.source, source.span(cell.source, a)) for a in (*read.args, *read.keywords)]
+    nodes: list[ast.expr | ast.keyword] = [*read.args, *read.keywords]
+    given = [source.text(cell.source, source.span(cell.source, node)) for node in nodes]
     if read.func.attr == "read_csv" and wanted.npartitions:
         each = math.ceil(wanted.nbytes / wanted.npartitions / 1_000_000) * 1_000_000
         given.append(f"blocksize={min(_MOST_BLOCK, max(_LEAST_BLOCK, each)):_}")

@@ -3,6 +3,15 @@
 from .embedded_data import embedded_data
 from .large_graph import large_graph
 from .repeated_compute import repeated_compute
+from .slow_start import slow_start
 from .unfused_compute import unfused_compute
+from .unused_persist import unused_persist
 
-__all__ = ["embedded_data", "large_graph", "repeated_compute", "unfused_compute"]
+__all__ = [
+    "embedded_data",
+    "large_graph",
+    "repeated_compute",
+    "slow_start",
+    "unfused_compute",
+    "unused_persist",
+]

@@ -61,8 +61,8 @@ _KEPT = ("dataframe", "series", "array", "bag")
 class Thresholds:
     #: Bytes of one constant from which it may speak (Dask's own warning: `admin.large-graph-warning-threshold`).
     nbytes: int = 10_000_000
-    #: Seconds that a byte costs on its way through the scheduler, and again for each copy (see the manual).
-    seconds_per_byte: float = 4e-9
+    #: Seconds that a GB costs on its way through the scheduler, and again for each copy (see the manual).
+    seconds_per_gigabyte: float = 4.0
     #: Seconds that must be lost, and their share of what the computations took.
     loss_seconds: float = 1.0
     loss_share: float = 0.05
@@ -120,7 +120,7 @@ def embedded_data(
     load: tuple[Load, ...] = (),
 ) -> Iterator[Finding]:
     for sent in _sent(computations, collections, code, limit):
-        once = sent.item.nbytes * max(1, sent.item.n_times) * limit.seconds_per_byte
+        once = sent.item.nbytes * max(1, sent.item.n_times) * limit.seconds_per_gigabyte / 1e9
         measured = [s.transport for c in sent.done if (s := starts.start_of(c)) is not None]
         lasted = sum(_lasted(c) for c in sent.done)
         spent = max(sum(measured), once * len(sent.done)) if sent.done else 0.0
@@ -166,13 +166,13 @@ def _sent(
             if spoken and item.is_source and not any(_holds(x, item) for x in spoken):
                 continue
             note(item).done.append(c)
-    for c in collections:
-        items = [e for e in c.embedded if e.nbytes >= limit.nbytes]
-        coming = list(_coming(c, code)) if items and not c.is_persisted else []
+    for held in collections:
+        items = [e for e in held.embedded if e.nbytes >= limit.nbytes]
+        coming = list(_coming(held, code)) if items and not held.is_persisted else []
         for item in items:
             sent = note(item)
-            if sent.collection is None or len(c.names) < len(sent.collection.names):
-                sent.collection = c
+            if sent.collection is None or len(held.names) < len(sent.collection.names):
+                sent.collection = held
             sent.coming += [at for at in coming if at not in sent.coming]
     return [sent for sent in found.values() if sent.done or sent.coming]
 
@@ -201,10 +201,7 @@ def _coming(c: Collection, code: Sequence[Cell]) -> Iterator[Location]:
 def _is_compute_of(call: ast.Call, name: str) -> bool:
     match call.func:
         case ast.Attribute(value=ast.Name(id="dask"), attr="compute"):
-            return any(
-                isinstance(a, ast.expr) and (start := source.root(a)) is not None and start.id == name
-                for a in call.args
-            )
+            return any((start := source.root(a)) is not None and start.id == name for a in call.args)
         case ast.Attribute(attr="compute"):
             start = source.root(call.func)
             return start is not None and start.id == name

@@ -89,6 +89,8 @@ def _measure(
     severity="warning",
     thresholds=Thresholds(),
     about=("collections", "computations"),
+    # Where memory is not short it is only worth knowing, and what was kept for nothing says why
+    yields_to={"unused-persist": "subject"},
     measure=_measure,
 )
 def held_results(

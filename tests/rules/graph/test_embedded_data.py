@@ -33,7 +33,10 @@ SOURCES = (
 FRAME = lazy(names=(name("frompandas"),), reads=(), embedded=(embedded(),), at=at("c2", 2))
 
 
-def sent(i=1, seconds=2.0, items=(embedded(),), **changes):
+ORDERS = (embedded(),)
+
+
+def sent(i=1, seconds=2.0, items=ORDERS, **changes):
     """Computation `i` of the cell `i + 2`, that took so long to be sent, and 10 s in all."""
     begin = T0 + 20 * (i + 1)
     asked = collection(name="", is_persisted=False, sizes=None, embedded=items, group=None)
