@@ -24,8 +24,8 @@ _KEEPING = frozenset(
 _KEEPING_SHAPE = frozenset({"astype", "persist"})
 #: Calls with `chunks=` whose pieces are made or cut as they are asked for.
 _MADE = frozenset({"from_array", "full", "ones", "zeros", "empty", "arange", "rechunk"})
-#: Smaller blocks are read for the sake of a few lines.
-_LEAST_BLOCK = 64 * KiB
+#: Dask looks at the first 256,000 bytes of a file to know its columns: no smaller blocks than that.
+_LEAST_BLOCK = 256 * KiB
 
 
 def recut(
@@ -148,10 +148,10 @@ def _blocks(read: Read | None, n: int) -> tuple[dict[str, str], int] | None:
     """Every file is cut for itself, and one that is compressed cannot be."""
     if read is None or not read.nbytes or read.compression is not None or not read.n_files:
         return None
-    block = read.nbytes / n
-    text, block = _size(max(_LEAST_BLOCK, block))
+    text, block = _size(max(_LEAST_BLOCK, read.nbytes / n))
     each = read.nbytes / read.n_files
-    after = read.n_files * max(1, math.ceil(each / block))
+    # Dask makes the blocks of a file larger, so that no short one is left at its end
+    after = read.n_files * max(1, int(each // block))
     return {"blocksize": f'"{text}"'}, after
 
 
@@ -174,7 +174,7 @@ def _files(
     if not held or not read.n_files or read.n_files < 2:
         return None
     text, block = _size(held / n)
-    return {"aggregate_files": "True", "blocksize": f'"{text}"'}, max(1, math.ceil(held / block))
+    return {"aggregate_files": "True", "blocksize": f'"{text}"'}, math.ceil(held / block)
 
 
 def _is(node: ast.expr, *values: str) -> bool:
@@ -184,7 +184,7 @@ def _is(node: ast.expr, *values: str) -> bool:
 def _size(nbytes: float) -> tuple[str, int]:
     """As Dask reads it, and what that is: "64MiB", or "512KiB" below 8 MiB."""
     unit, name = (MiB, "MiB") if nbytes >= 8 * MiB else (KiB, "KiB")
-    whole = max(1, math.ceil(nbytes / unit))
+    whole = max(1, int(nbytes // unit))
     return f"{whole}{name}", whole * unit
 
 

@@ -33,7 +33,8 @@ computes for long on little data is well cut into many pieces. A graph that is l
 
 ## Fix safety
 Needs review. The rows stay the same, the number of partitions changes, and each needs more memory: about 100 MiB,
-less where threads would have nothing to do.
+less where threads would have nothing to do. Where the files have no index
+of their own, the rows are numbered within each partition: numbers change with the cut.
 
 ## References
 https://docs.dask.org/en/stable/dataframe-best-practices.html#repartition-to-reduce-overhead

@@ -163,7 +163,7 @@ def test_fix_asks_for_smaller_blocks_where_the_file_is_read():
         code=code('events = dd.read_csv("e.csv", blocksize="512MB")', "events.x.sum().compute()"),
     )
     (fix,) = run(oversized_partitions, facts)[0].fixes
-    assert apply(fix, facts.code)[0] == 'events = dd.read_csv("e.csv", blocksize="74MiB")'
+    assert apply(fix, facts.code)[0] == 'events = dd.read_csv("e.csv", blocksize="73MiB")'
     assert fix.expect == "12 → about 84 partitions of about 100 MiB"
     assert fix.rerun == ("c1",)
 

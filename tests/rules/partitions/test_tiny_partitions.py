@@ -209,7 +209,7 @@ def test_many_small_files_speak_where_the_size_in_memory_is_not_known():
 def test_fix_asks_for_larger_blocks_where_it_is_read():
     facts = sick()
     (fix,) = run(tiny_partitions, facts)[0].fixes
-    assert apply(fix, facts.code)[0] == 'events = dd.read_csv("events.csv", blocksize="27MiB")'
+    assert apply(fix, facts.code)[0] == 'events = dd.read_csv("events.csv", blocksize="26MiB")'
     assert fix.expect == "2,000 → about 24 partitions of about 27 MiB"
     assert fix.rerun == ("c1", "c2")
     cured = change(EVENTS, npartitions=24, n_tasks=24, fused_tasks=24)
@@ -222,8 +222,8 @@ def test_fix_keeps_to_about_100_mib():
     )
     facts = sick(collections=(more,))
     (fix,) = run(tiny_partitions, facts)[0].fixes
-    assert 'blocksize="100MiB"' in fix.code
-    assert fix.expect == "2,000 → about 164 partitions of about 100 MiB"
+    assert 'blocksize="99MiB"' in fix.code
+    assert fix.expect == "2,000 → about 165 partitions of about 99 MiB"
 
 
 def test_fix_joins_parquet_files():
@@ -234,7 +234,7 @@ def test_fix_joins_parquet_files():
     )
     (fix,) = run(tiny_partitions, facts)[0].fixes
     assert apply(fix, facts.code)[0] == (
-        'events = dd.read_parquet("days", columns=["user"], aggregate_files=True, blocksize="27MiB")'
+        'events = dd.read_parquet("days", columns=["user"], aggregate_files=True, blocksize="26MiB")'
     )
 
 

@@ -199,7 +199,7 @@ def test_fix_of_a_file_that_can_be_cut_reads_smaller_blocks():
     (finding,) = run(too_few_partitions, facts)
     assert finding.message == "`logs` has only 2 partitions: of 8 threads 88 % stood idle for 20 s."
     (fix,) = finding.fixes
-    assert apply(fix, facts.code)[0] == 'logs = dd.read_csv("logs.csv", blocksize="38MiB")'
+    assert apply(fix, facts.code)[0] == 'logs = dd.read_csv("logs.csv", blocksize="37MiB")'
     assert "2 → about 16 partitions" in fix.expect
 
 
