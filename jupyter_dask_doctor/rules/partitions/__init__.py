@@ -1,6 +1,7 @@
 """How data is cut."""
 
 from .mismatched_meta import mismatched_meta
+from .object_strings import object_strings
 from .oversized_partitions import oversized_partitions
 from .partition_size_deadlock import partition_size_deadlock
 from .partition_skew import partition_skew
@@ -11,6 +12,7 @@ from .unknown_divisions import unknown_divisions
 
 __all__ = [
     "mismatched_meta",
+    "object_strings",
     "oversized_partitions",
     "partition_size_deadlock",
     "partition_skew",
