@@ -52,6 +52,7 @@ def gather(
 
     if collections is None:
         collections = profile(namespace, sizes=feed.sizes, bound_at=cells.bound_at)
+    collections = feed.with_held(collections)
     if names is None:
         names = host.holders(namespace)
     kernel = host.kernel(feed.client, names, local_runs)
@@ -212,6 +213,7 @@ async def _once(client: Client, namespace: Mapping[str, object], source: str | N
             if time.monotonic() > stop:
                 raise NoClient(feed.reason or "The scheduler did not answer.")
             await asyncio.sleep(0.2)
+        feed.ask_for_held(gather(feed, cells, namespace))
         await feed.settle()
         return runner.examine(gather(feed, cells, namespace), settings=config.read())
     finally:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..snapshot import (
     Cluster,
+    Collection,
     Computation,
     Gap,
     Load,
@@ -23,6 +24,7 @@ from ..snapshot import (
     Policy,
     Rest,
     Scheduling,
+    Snapshot,
     TaskFailure,
     TaskGroup,
     TaskPrefix,
@@ -36,6 +38,7 @@ from .code import CellLog
 from .connection import Connection, Refused
 from .environment import Environments
 from .facts import Facts
+from .held import Holdings
 from .limited import limited_reply
 from .rests import Rests
 from .scheduler_graphs import SEND_RECORDS, SEND_ROWS
@@ -140,6 +143,7 @@ class Feed:
         self._schedule = Schedule()
         self._stacks: asyncio.Task[None] | None = None
         self._environments: Environments | None = None
+        self._holdings: Holdings | None = None
         #: Seconds that the scheduler's loop spent on the last snapshot.
         self.seconds = 0.0
 
@@ -168,9 +172,10 @@ class Feed:
     async def close(self) -> None:
         """Let go of the scheduler; the plugin stays for other notebooks. Never raises."""
         await self._disconnect()
-        if self._environments is not None:
-            with contextlib.suppress(Exception):
-                await self._environments.close()
+        for asking in (self._environments, self._holdings):
+            if asking is not None:
+                with contextlib.suppress(Exception):
+                    await asking.close()
 
     @property
     def client(self) -> Client | None:
@@ -178,9 +183,19 @@ class Feed:
         return self._client()
 
     async def settle(self) -> None:
-        """Wait, a little, for workers that were asked for their environment."""
-        if self._environments is not None:
-            await self._environments.settle()
+        """Wait, a little, for workers that were asked for their environment or for what they hold."""
+        for asking in (self._environments, self._holdings):
+            if asking is not None:
+                await asking.settle()
+
+    def ask_for_held(self, snapshot: Snapshot) -> None:
+        """Ask workers for what they hold of persisted collections, those that were not asked for. Never waits."""
+        if self._holdings is not None and self._refused is None and self.state == "live":
+            self._holdings.ask(snapshot)
+
+    def with_held(self, collections: tuple[Collection, ...]) -> tuple[Collection, ...]:
+        """The collections with what workers told of their partitions."""
+        return collections if self._holdings is None else self._holdings.with_held(collections)
 
     def environments(self) -> tuple[WorkerEnvironment, ...] | Gap:
         """What worker processes told of themselves when asked."""
@@ -229,9 +244,10 @@ class Feed:
         if scheduler_id != self.scheduler_id:
             self.scheduler_id = scheduler_id
             self._refused = None
-            if self._environments is not None:
-                self._environments.cancel()
-            self._environments = None
+            for asking in (self._environments, self._holdings):
+                if asking is not None:
+                    asking.cancel()
+            self._environments = self._holdings = None
             self._epoch = None
             self._prefixes = ()
             self._tasks = Tasks(scheduler_id, self.client_id)
@@ -240,12 +256,11 @@ class Feed:
             self._rests = Rests()
             self._facts = Facts()
         self._cluster = _cluster(client, identity)
-        if self._environments is None:
-            self._environments = Environments(
-                str(identity["address"]),
-                client.security.get_connection_args("client"),
-                is_in_process=self._cluster.is_in_process,
-            )
+        if self._environments is None or self._holdings is None:
+            address, args = str(identity["address"]), client.security.get_connection_args("client")
+            is_in_process = self._cluster.is_in_process
+            self._environments = Environments(address, args, is_in_process=is_in_process)
+            self._holdings = Holdings(address, args, is_in_process=is_in_process)
 
     def _check(self, identity: Mapping[str, Any]) -> None:
         # Its line opens anew by itself: between two pulls another one may have come to its address.

@@ -1,24 +1,17 @@
-"""Ask worker processes what they are and where they run: few of them, seldom, and never one that is silent.
-
-The workers of a scheduler in this process are asked directly, others through their scheduler's `broadcast`. (A
-scheduler logs each broadcast that fails, and where it lives in the kernel its log is a cell's output.)
-"""
+"""Ask worker processes what they are and where they run: few of them, seldom, and never one that is silent."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import pickle
-import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from typing import Any
 
 from ..snapshot import Gap, Versions, WorkerEnvironment
 from . import worker_environment
+from .questions import Line, forbidden
 
 #: Workers asked, of all that there are.
 MAX_ASKED = 8
@@ -30,32 +23,11 @@ PATIENCE = 2.0
 LONGEST = 300.0
 
 
-_pickling = threading.Lock()
-
-
-@functools.cache
-def question() -> bytes:
-    """The question with its code, so that a worker's environment need not have this package."""
-    import cloudpickle  # type: ignore[import-untyped]
-
-    with _pickling:
-        is_known = worker_environment.__name__ in cloudpickle.list_registry_pickle_by_value()
-        if not is_known:
-            cloudpickle.register_pickle_by_value(worker_environment)
-        try:
-            return bytes(cloudpickle.dumps(worker_environment.Question()))
-        finally:
-            if not is_known:
-                cloudpickle.unregister_pickle_by_value(worker_environment)
-
-
 class Environments:
     """What the workers of one scheduler told. For the one thread whose loop runs `ask`."""
 
     def __init__(self, address: str, connection_args: Mapping[str, Any], *, is_in_process: bool) -> None:
-        self._address = address
-        self._args = dict(connection_args)
-        self._is_in_process = is_in_process
+        self._line = Line(address, connection_args, is_in_process=is_in_process)
         self._told: dict[str, WorkerEnvironment] = {}
         self._under_way: dict[str, asyncio.Task[None]] = {}
         #: Why a worker did not tell, in words; those that will not tell another time either.
@@ -77,7 +49,7 @@ class Environments:
             for record in (self._told, self._failed, self._n_failed):
                 record.pop(gone, None)
             self._refused.discard(gone)
-        reason = _forbidden(versions)
+        reason = forbidden(versions)
         if reason is not None:
             self._reason = reason
             return
@@ -157,55 +129,7 @@ class Environments:
             self._n_failed.pop(address, None)
 
     async def _answer(self, address: str) -> Mapping[str, Any]:
-        if self._is_in_process:
-            worker = _own_worker(address)
-            if worker is not None:
-                # A thread of this very process, which is asked without a message.
-                return await worker_environment.tell(worker)
-            reply = await self._call(address, "run", function=question())
-        else:
-            message = {"op": "run", "function": question()}
-            replies = await self._call(
-                self._address, "broadcast", msg=message, workers=[address], on_error="return_pickle"
-            )
-            reply = replies.get(address) if isinstance(replies, dict) else None
-        if isinstance(reply, bytes):
-            raise pickle.loads(reply)
-        if not isinstance(reply, dict) or reply.get("status") != "OK":
-            text = reply.get("exception_text") or reply.get("text") if isinstance(reply, dict) else None
-            raise RuntimeError(str(text or "no answer")[:300])
-        return _plain(reply.get("result"))
-
-    async def _call(self, address: str, name: str, **message: Any) -> Any:
-        from distributed import core
-
-        open_line: Any = core.rpc
-        line = open_line(address, connection_args=self._args, timeout=PATIENCE)
-        try:
-            return await getattr(line, name)(**message)
-        finally:
-            for comm in list(line.comms):
-                comm.abort()
-            line.comms.clear()
-            with suppress(Exception):
-                await line.close_rpc()
-
-
-def _forbidden(versions: tuple[Versions, ...] | Gap) -> str | None:
-    """Why nothing may be sent to the workers: code that one Python pickled crashes another one."""
-    if isinstance(versions, Gap):
-        return versions.reason
-    ours = "{}.{}.".format(*sys.version_info[:2])
-    theirs = [dict(one.packages).get("python") for one in versions if one.role == "worker"]
-    if not theirs:
-        return "The workers' versions are not known yet."
-    for python in theirs:
-        if not (python or "").startswith(ours):
-            short = ".".join((python or "of an unknown version").split(".")[:2])
-            return (
-                f"A worker runs Python {short} and this kernel {ours[:-1]}, so nothing could be sent to it."
-            )
-    return None
+        return await self._line.ask(address, worker_environment)
 
 
 def _choose(workers: Mapping[str, str], told: Collection[str]) -> frozenset[str]:
@@ -221,25 +145,8 @@ def _choose(workers: Mapping[str, str], told: Collection[str]) -> frozenset[str]
     return frozenset([*first, *more][:MAX_ASKED])
 
 
-def _own_worker(address: str) -> Any:
-    worker = sys.modules.get("distributed.worker")
-    instances = getattr(getattr(worker, "Worker", None), "_instances", ())
-    for _ in range(5):
-        try:
-            return next((one for one in tuple(instances) if one.address == address), None)
-        except (RuntimeError, ValueError):  # changed while we looked; not yet listening
-            continue
-    return None
-
-
 def _host(address: str) -> str:
     return address.split("://", 1)[-1].rsplit(":", 1)[0].split("/", 1)[0]
-
-
-def _plain(result: object) -> Mapping[str, Any]:
-    if not isinstance(result, dict):
-        raise RuntimeError("an answer of another kind")
-    return result
 
 
 def _environment(address: str, told: Mapping[str, Any]) -> WorkerEnvironment:

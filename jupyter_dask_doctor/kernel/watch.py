@@ -317,6 +317,7 @@ class Watch:
             phases=None if self.phases is None else self.phases.told(self.cells),
             notes=notes,
         )
+        feed.ask_for_held(self.snapshot)
         if self._ledger is None:
             self._ledger = Ledger()
         self.report = runner.examine(self.snapshot, ledger=self._ledger, settings=config.read())
