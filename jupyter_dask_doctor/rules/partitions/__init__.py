@@ -1,5 +1,8 @@
 """How data is cut."""
 
+from .chunk_explosion import chunk_explosion
+from .eager_metadata import eager_metadata
+from .lossy_merge import lossy_merge
 from .mismatched_meta import mismatched_meta
 from .object_strings import object_strings
 from .oversized_partitions import oversized_partitions
@@ -11,6 +14,9 @@ from .too_many_partitions import too_many_partitions
 from .unknown_divisions import unknown_divisions
 
 __all__ = [
+    "chunk_explosion",
+    "eager_metadata",
+    "lossy_merge",
     "mismatched_meta",
     "object_strings",
     "oversized_partitions",
