@@ -150,7 +150,7 @@ def _kind(name: str, layer: Any) -> OperationKind | None:
 
 def reads(made: Layered, known: Mapping[str, Cut]) -> tuple[Read, ...]:
     """The stores that its first layers read."""
-    found: list[tuple[Read, int | None]] = []
+    found: list[Read] = []
     for name in made.order or ():
         if made.dependencies[name] or len(found) >= MAX_READS:
             continue
@@ -159,13 +159,13 @@ def reads(made: Layered, known: Mapping[str, Cut]) -> tuple[Read, ...]:
             if read is not None:
                 users = [n for n in made.order or () if name in made.dependencies[n]]
                 own = name if name in known else next((n for n in users if n in known), None)
-                found.append((read, None if own is None else known[own].n))
+                found.append(read if own is None else _with(read, known[own]))
                 break
-    return tuple(_with(read, n) for read, n in found)
+    return tuple(found)
 
 
-def _with(read: Read, n: int | None) -> Read:
-    return read if n is None else replace(read, npartitions=n)
+def _with(read: Read, own: Cut) -> Read:
+    return replace(read, npartitions=own.n, asked_chunks=own.shape)
 
 
 def _constants(layer: Any) -> Iterable[Any]:

@@ -43,12 +43,14 @@ def _zarr(array: Any) -> Read:
         chunks = array.chunks
     store = getattr(array, "store", None)
     root = next((r for r in (getattr(store, name, None) for name in ("root", "path", "url")) if r), "")
-    return Read(format="zarr", path=shown(f"{root}"), chunks=_ints(chunks))
+    return Read(format="zarr", path=shown(f"{root}"), chunks=_ints(chunks), shape=_ints(array.shape))
 
 
 def _hdf5(data: Any) -> Read:
     name = data.file.filename
-    return Read(format="hdf5", path=shown(str(name)), chunks=_ints(data.chunks or ()))
+    return Read(
+        format="hdf5", path=shown(str(name)), chunks=_ints(data.chunks or ()), shape=_ints(data.shape)
+    )
 
 
 def from_encoding(encoding: Any) -> Read | None:

@@ -21,8 +21,8 @@ SMALLEST = 8 * MiB
 #: More pieces than this from one partition are a sign that our numbers are wrong.
 MOST_PIECES = 1_000
 
-#: Partition counts with which merge loses rows, dask 2024.3.0 to before 2026.6.0 (dask/dask#12427).
-_LOSSY_COUNTS = frozenset({128, 129, 32768, 32769})
+#: Partition counts with which merge loses rows or fails, dask 2024.3.0 to before 2026.6.0 (dask/dask#12427).
+LOSSY_COUNTS = frozenset({128, 129, 32768, 32769})
 
 
 def is_name(name: str) -> bool:
@@ -38,10 +38,15 @@ def checksum(text: str) -> int:
 def partition_count(n: int, cluster: Cluster) -> int:
     """`n`, or the next count that cannot make `merge` lose rows on the Dask that runs."""
     n = max(1, n)
-    if (2024, 3, 0) <= version(cluster.dask) < (2026, 6, 0):
-        while n in _LOSSY_COUNTS:
+    if is_lossy(cluster.dask):
+        while n in LOSSY_COUNTS:
             n += 1
     return n
+
+
+def is_lossy(dask: str) -> bool:
+    """Does this version of Dask lose rows with these counts?"""
+    return (2024, 3, 0) <= version(dask) < (2026, 6, 0)
 
 
 def version(text: str) -> tuple[int, int, int]:

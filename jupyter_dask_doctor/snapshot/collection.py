@@ -94,6 +94,9 @@ class Read:
     #: Rows of all files, where the files tell; chunk shape on disk, for arrays.
     n_rows: int | None = None
     chunks: tuple[int, ...] = ()
+    #: For arrays: the whole shape on disk, and the largest chunk in each dimension in which it is read.
+    shape: tuple[int, ...] = ()
+    asked_chunks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +196,8 @@ class Collection:
     index: Column | None = None
     #: Rows; None when unknown. Exact only where the files tell or they were counted in memory.
     n_rows: int | None = None
+    #: Bytes of its largest partition at most, where a filter keeps nobody knows how much of it; None otherwise.
+    at_most: int | None = None
     #: For arrays: its shape, the largest chunk in each dimension, and its dtype. A length that is not known is -1.
     shape: tuple[int, ...] = ()
     chunks: tuple[int, ...] = ()
