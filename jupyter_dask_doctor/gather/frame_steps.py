@@ -56,6 +56,11 @@ def _kind(node: Any) -> OperationKind | None:
         if name in of:
             is_join = kind == "merge" and _is_on_index(node) and "MergeAsof" not in of
             return "join" if is_join else kind
+    split_out = operand(node, "split_out")
+    if {"Unique", "ValueCounts"} & of and (
+        split_out is True or (isinstance(split_out, int) and split_out > 1)
+    ):
+        return "shuffle"  # equal rows come together by their hash
     return "alignment" if "Concat" in of and _concat_aligns(node) else None
 
 
@@ -114,7 +119,8 @@ def _columns(node: Any, kind: OperationKind) -> Iterator[str]:
     elif kind == "sort_values":
         yield from _labels(operand(node, "by"))
     elif kind == "shuffle":
-        yield from _labels(operand(node, "partitioning_index"))
+        name = "subset" if "Unique" in kinds(node) else "partitioning_index"
+        yield from _labels(operand(node, name))
 
 
 def _labels(value: Any) -> Iterator[str]:
