@@ -303,6 +303,7 @@ export interface HotKey {
 export interface GraphInfo {
   id: string | null;
   names: string[];
+  code: string | null;
   at: Location | null;
   n_tasks: number | null;
   fused_tasks: number | null;
@@ -345,6 +346,7 @@ export interface StartPart {
  */
 export interface HiddenJobs {
   method: string | null;
+  code: string | null;
   n: number;
   seconds: number;
   at: Location | null;

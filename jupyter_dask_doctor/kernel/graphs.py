@@ -45,6 +45,7 @@ def hidden_jobs(snapshot: Snapshot) -> tuple[HiddenJobs, ...]:
         HiddenJobs(
             method=None if method is None else cut(method, NAME),
             n=len(seconds),
+            code=_line(at, snapshot),
             seconds=round(sum(seconds), 3),
             at=at,
         )
@@ -96,6 +97,7 @@ def _sent(one: Computation, snapshot: Snapshot, n_more: int) -> GraphInfo:
     return GraphInfo(
         id=one.id,
         names=_names(one.asked),
+        code=_line(one.at, snapshot),
         at=one.at,
         n_tasks=one.n_tasks,
         fused_tasks=one.fused_tasks,
@@ -110,6 +112,22 @@ def _sent(one: Computation, snapshot: Snapshot, n_more: int) -> GraphInfo:
         is_cyclic=any(each.cycle for each in one.asked),
         n_more=n_more,
     )
+
+
+def _line(at: Location | None, snapshot: Snapshot) -> str | None:
+    """What stands in the line, or in the cell where that has but one."""
+    if at is None or isinstance(snapshot.code, Gap):
+        return None
+    for cell in snapshot.code:
+        if cell.id != at.cell_id or cell.execution_count != at.execution_count:
+            continue
+        lines = cell.source.splitlines()
+        if at.line is None:
+            told = [line for line in lines if line.strip()]
+            return cut(told[0].strip(), NAME) if len(told) == 1 else None
+        line = lines[at.line - 1].strip() if 0 < at.line <= len(lines) else ""
+        return cut(line, NAME) or None
+    return None
 
 
 def _names(asked: Iterable[Collection]) -> tuple[str, ...]:
@@ -194,6 +212,7 @@ def _lazy(snapshot: Snapshot) -> Iterator[GraphInfo]:
         yield GraphInfo(
             id=None,
             names=(cut(one.name, NAME),),
+            code=None,
             at=one.at,
             n_tasks=one.n_tasks,
             fused_tasks=one.fused_tasks,

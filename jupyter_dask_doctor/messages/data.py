@@ -136,6 +136,8 @@ class GraphInfo:
     id: str | None
     #: The variables that it was asked for by.
     names: tuple[str, ...]
+    #: The line of the cell that started it; None when not known.
+    code: str | None
     at: Location | None
     n_tasks: int | None
     #: If its tasks were fused, as `.optimize()` does it; None when not known.
@@ -165,6 +167,8 @@ class HiddenJobs:
 
     #: "npartitions", "set_index", ...; None when unknown.
     method: str | None
+    #: The line of the cell that started them; None when not known.
+    code: str | None
     n: int
     seconds: float
     at: Location | None

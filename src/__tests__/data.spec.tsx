@@ -299,6 +299,7 @@ describe('a chart of partitions', () => {
       ).limits.map(each => each.value);
     expect(named(341, 100)).toEqual([341, 100]);
     expect(named(110, 100)).toEqual([110]);
+    expect(named(451, 100)).toEqual([100]);
     expect(named()).toEqual([]);
   });
 });
@@ -326,6 +327,24 @@ describe('the section Graph', () => {
       container.querySelector('.jp-DaskDoctorPanel-entryFacts')?.textContent
     ).toBe('number of tasks unknown · runs');
     expect(screen.getByRole('button', { name: 'A computation' })).toBeTruthy();
+  });
+
+  it('is named by the line that started it, else by variables, else by the method', () => {
+    const titles = (over: Partial<GraphInfo>) => {
+      const { container } = graphs([graph(over)]);
+      const [title, line] = [
+        '.jp-DaskDoctorPanel-entryTitle',
+        '.jp-DaskDoctorPanel-entryFacts'
+      ].map(each => container.querySelector(each)?.textContent);
+      container.remove();
+      return [title, line?.split(' · ')[0]];
+    };
+    expect(titles({ code: 'x.<b>sum</b>()' })).toEqual([
+      'x.<b>sum</b>()',
+      '4,501 tasks'
+    ]);
+    expect(titles({ names: ['a', 'b'] })).toEqual(['a, b', 'compute']);
+    expect(titles({ names: [] })).toEqual(['compute', '4,501 tasks']);
   });
 
   it('stacks the parts of the start by their share, each with its seconds', () => {
@@ -410,8 +429,8 @@ describe('the section Graph', () => {
     const { container } = graphs(
       [graph(), graph({ id: null, names: ['lazy'], is_cyclic: true })],
       [
-        { method: 'npartitions', n: 3, seconds: 4.2, at },
-        { method: null, n: 1, seconds: 1, at: null }
+        { method: 'npartitions', code: 'y = x', n: 3, seconds: 4.2, at },
+        { method: null, code: null, n: 1, seconds: 1, at: null }
       ]
     );
     expect(
@@ -425,8 +444,8 @@ describe('the section Graph', () => {
       'ul.jp-DaskDoctorPanel-list'
     );
     expect([...hidden.children].map(line => line.textContent)).toEqual([
-      'npartitions3 computations4.2 s[7]',
-      'unknown1 computation1 s'
+      'y = x[7]npartitions · 3 computations · 4.2 s',
+      'unknown1 computation · 1 s'
     ]);
     fireEvent.click(
       within(lazy as HTMLElement).getByRole('button', { name: 'lazy' })

@@ -177,6 +177,7 @@ export function graph(over: Partial<GraphInfo> = {}): GraphInfo {
   return {
     id: 'k1',
     names: ['orders'],
+    code: null,
     at: { cell_id: 'b', execution_count: 7, line: 2 },
     n_tasks: 4501,
     fused_tasks: 601,

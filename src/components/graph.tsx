@@ -65,7 +65,11 @@ function Start({ start }: { start: readonly StartPart[] }): JSX.Element {
               />
               {startWords(part.kind, trans)}
             </span>
-            <span>{seconds(part.seconds)}</span>
+            <span>
+              {part.seconds < 0.0005
+                ? trans.__('< 1 ms')
+                : seconds(part.seconds)}
+            </span>
           </li>
         ))}
       </ul>
@@ -146,9 +150,12 @@ function EmbeddedList(props: {
   );
 }
 
-/** What it was asked for by: variables, else the method, else nothing better than that. */
+/** The line that started it, else the variables that it was asked for by, else the method. */
 function Title({ graph }: { graph: GraphInfo }): JSX.Element {
   const { trans } = useTools();
+  if (graph.code !== null) {
+    return <code>{cut(graph.code, MAX_NAME)}</code>;
+  }
   if (graph.names.length > 0) {
     return <code>{cut(graph.names.join(', '), MAX_NAME)}</code>;
   }
@@ -165,7 +172,7 @@ function tasksWords(n: number, trans: Trans): string {
 
 function lineOf(graph: GraphInfo, trans: Trans): string[] {
   const words: string[] = [];
-  if (graph.method !== null && graph.names.length > 0) {
+  if (graph.method !== null && graph.code === null && graph.names.length > 0) {
     words.push(cut(graph.method, MAX_NAME));
   }
   words.push(
@@ -251,14 +258,21 @@ function Hidden(props: {
         {props.jobs.map((job, i) => (
           <li key={i} className="jp-DaskDoctorPanel-entry">
             <div className="jp-DaskDoctorPanel-cardTop">
-              <code>{cut(job.method ?? trans.__('unknown'), MAX_NAME)}</code>
-              <span>
-                {job.n === 1
-                  ? trans.__('1 computation')
-                  : trans.__('%1 computations', count(job.n))}
-              </span>
-              <span>{seconds(job.seconds)}</span>
+              <code>
+                {cut(job.code ?? job.method ?? trans.__('unknown'), MAX_NAME)}
+              </code>
               <CellButton at={job.at} counts={counts} goTo={goTo} />
+            </div>
+            <div className="jp-DaskDoctorPanel-entryFacts">
+              {[
+                ...(job.method !== null && job.code !== null
+                  ? [cut(job.method, MAX_NAME)]
+                  : []),
+                job.n === 1
+                  ? trans.__('1 computation')
+                  : trans.__('%1 computations', count(job.n)),
+                seconds(job.seconds)
+              ].join(' · ')}
             </div>
           </li>
         ))}

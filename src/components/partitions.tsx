@@ -71,12 +71,14 @@ export function piecesChart(
   };
 }
 
-/** Without limits whose names would lie upon one before them. */
+/** Limits that are near enough to the bars, without those whose names would lie upon one before them. */
 function apart(limits: readonly ILimit[], highest: number): Chart['limits'] {
-  const top = Math.max(highest, ...limits.map(each => each.value));
-  return limits
+  // One far above would flatten all bars.
+  const near = limits.filter(each => each.value <= 3 * highest);
+  const top = Math.max(highest, ...near.map(each => each.value));
+  return near
     .filter((each, i) =>
-      limits
+      near
         .slice(0, i)
         .every(other => Math.abs(other.value - each.value) > top / 6)
     )

@@ -79,6 +79,24 @@ def test_phases_tell_where_the_client_did_not():
     assert start(computation(sending=healthy.sending()), phases=(phase,))["optimizing"] == 0.1
 
 
+@pytest.mark.parametrize(
+    ("source", "line", "told_line"),
+    [
+        ("x = 1\n  df.sum().compute()  ", 2, "df.sum().compute()"),
+        ("x = 1\ndf.sum().compute()", None, None),
+        ("\ndf.sum().compute()\n", None, "df.sum().compute()"),
+        ("x = 1", 2, None),
+        ("x" * 100_000, 1, "x" * (graphs.NAME - 1) + "…"),
+    ],
+)
+def test_the_line_that_started_it(source, line, told_line):
+    cells = healthy.code("x", source)
+    (one,) = told(computation(at=at("c2", 2, line=line)), code=cells)
+    assert one.code == told_line
+    (gone,) = told(computation(at=at("c2", 3, line=line)), code=cells)
+    assert gone.code is None, "the cell ran again since, with another text perhaps"
+
+
 def test_only_phases_of_this_cell_and_since_its_last_graph_count():
     building = healthy.phase("building", T0 + 20.0, 0.2)
     first = computation()
