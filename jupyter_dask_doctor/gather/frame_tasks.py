@@ -28,6 +28,8 @@ class Tasks:
     n_tasks: int | None = None
     fused_tasks: int | None = None
     layers: tuple[Layer, ...] = ()
+    #: Partitions that the optimized collection has.
+    npartitions: int | None = None
     gap: str | None = None
 
 
@@ -45,12 +47,14 @@ def tasks_of(expr: Any, nodes: Sequence[Any]) -> Tasks:
         if n is None:
             return Tasks(gap=f"its {type(step).__name__} has too many tasks to be counted")
         layers.append(Layer(name=str(step._name), prefix=str(key_split(step._name)), n_tasks=n))
+    is_joined = finalize is not None and type(lowered).__name__ == "RepartitionToFewer"
     total = sum(layer.n_tasks for layer in layers)
     counts = {layer.name: layer.n_tasks for layer in layers}
     spared = fusion.spared(fusion.steps([lowered], max_nodes=1_000, max_seconds=0.2), counts)
     return Tasks(
         n_tasks=total,
         fused_tasks=None if spared is None else total - spared,
+        npartitions=int((lowered.frame if is_joined else lowered).npartitions),
         layers=tuple(sorted(layers, key=lambda layer: -layer.n_tasks)[:MAX_LAYERS]),
     )
 

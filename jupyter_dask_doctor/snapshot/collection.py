@@ -206,6 +206,9 @@ class Collection:
     #: None when telling would be too costly or start a job.
     n_tasks: int | None = None
     fused_tasks: int | None = None
+    #: Partitions (dataframes) that are computed or persisted once it is optimized; fewer than `npartitions` where few
+    #: columns of parquet files are wanted, for Dask then reads several files in one task.
+    npartitions_optimized: int | None = None
     #: Most tasks first, at most 20.
     layers: tuple[Layer, ...] = ()
     #: Steps in its tree, and how many stand one upon the other at most; None when it was not walked to the end.

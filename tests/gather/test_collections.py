@@ -50,11 +50,11 @@ def sizes_of(*values: int) -> PartitionSizes:
     )
 
 
-def test_a_frame_from_pandas_has_an_estimated_size(frame):
+def test_a_frame_from_pandas_has_a_size(frame):
     (found,) = look(df=frame)
     assert (found.name, found.kind, found.npartitions) == ("df", "dataframe", 4)
     assert found.nbytes is not None
-    assert found.nbytes.known == "estimated"
+    assert found.nbytes.known == "exact"
     assert 16_000 <= found.nbytes.nbytes < 50_000
     assert not found.is_persisted
     assert not found.is_eager
