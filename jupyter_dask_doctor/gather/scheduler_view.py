@@ -69,8 +69,11 @@ WORKER_FIELDS = (
 
 
 def label(keys: Iterable[Any]) -> str | None:
-    """A name by which client and scheduler know the same graph: the least of what was asked for."""
-    names = {key[0] if isinstance(key, tuple) else key for key in islice(keys, 2_000)}
+    """A name by which client and scheduler know the same graph: the least of what was asked for.
+
+    Each of them has the keys in an order of its own: with a part of them they would not find the same one.
+    """
+    names = {key[0] if isinstance(key, tuple) else key for key in islice(keys, 200_000)}
     return clean(min(map(str, names), default="")) or None
 
 

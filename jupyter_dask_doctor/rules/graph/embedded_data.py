@@ -222,7 +222,7 @@ def _finding(
     if n_done:
         said = f"was sent with {words.count(n_done, 'computation')}"
         said += f" and is about to be sent {words.count(n_coming, 'time')} more" if n_coming else ""
-        at = max(sent.done, key=lambda c: s.transport if (s := starts.start_of(c)) else 0.0).at
+        at = max(sent.done, key=lambda c: c.submitted).at
     else:
         said = f"will be sent with {words.count(n_coming, 'computation')}"
         at = sent.coming[0]

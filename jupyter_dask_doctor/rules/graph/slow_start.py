@@ -21,7 +21,7 @@ by each `compute()`.
 The kernel's and the scheduler's clocks at each step: **optimizing** (choosing a better expression),
 **serializing** (pickling), **sending** (on the way, and until the scheduler had time), **scheduling** (unpacking
 and registering), **waiting** (until a thread began). It speaks when optimizing, serializing, sending and
-scheduling take at least 2 s together and 20 % of the time up to the last task. The optimizer is watched while it
+scheduling take at least 2 s together and 10 % of the time up to the last task. The optimizer is watched while it
 works: then it is told before it has ended, as a warning from 10 s on. (Measured on 2 cores: the start of an array
 of 2,500 chunks takes 0.3 s, that of a groupby over 500 partitions 0.5 s.)
 
@@ -75,7 +75,7 @@ class Thresholds:
     #: Seconds before the first task from which it speaks, waiting for threads and workers left out.
     seconds: float = 2.0
     #: Share of the time from the call to the last task (most healthy starts are under 5 %).
-    share: float = 0.2
+    share: float = 0.1
     #: Seconds from which it is a warning before the end, when the share is not known yet.
     long_seconds: float = 10.0
     #: Tasks of the graph from which larger partitions are offered.

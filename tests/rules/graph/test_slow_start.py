@@ -75,7 +75,7 @@ def test_names_what_took_longest(changes, expected):
     [
         change(SLOW, sending=None),
         change(SLOW, start=None, stop=None),
-        change(SLOW, stop=T0 + 100),  # the work is long
+        change(SLOW, stop=T0 + 120),  # the work is long
         change(SLOW, is_hidden=True),
         change(SLOW, sending=sending(time=T0 + 25.5, optimize_seconds=0.5), schedule_seconds=0.4),  # 1.4 s
         # Threads, workers or libraries came late: waiting is no fault of the graph
