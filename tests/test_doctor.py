@@ -133,6 +133,9 @@ def test_a_fault_in_reading_the_cluster_becomes_gaps():
         def sizes(self, group):
             return None
 
+        def with_held(self, collections):
+            return collections
+
     snapshot = doctor.gather(Broken(), CellLog(), {})
     assert isinstance(snapshot.cluster, Gap)
     assert "broken" in snapshot.workers.reason

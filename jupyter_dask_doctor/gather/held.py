@@ -185,7 +185,11 @@ def merged(
     firsts = [a for a in told if a["first"] is not None]
     first = min(firsts, key=lambda a: _place(a["first"]), default=None)
     start = ordered[0] if first is None else parts[_place(first["first"])]
-    unlike = [index for index, n, *what in ordered if n != 0 and what != list(start[2:])]
+    unlike = [
+        index
+        for index, n, kind, digest in ordered
+        if n != 0 and (kind != start[2] or (digest != start[3] and digest and start[3]))
+    ]
     total = sum(rows) * (npartitions or len(ordered)) // len(ordered) if len(rows) == len(ordered) else None
     return Held(
         n=len(ordered),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: Seconds after which the answer is not waited for, and seconds of the thread's own time for each part of it.
 PATIENCE = 5.0
-SECONDS_FOR_PARTS, SECONDS_FOR_BYTES, SECONDS_FOR_HOT = 0.08, 0.04, 0.04
+SECONDS_FOR_PARTS, SECONDS_FOR_BYTES, SECONDS_FOR_HOT = 0.06, 0.04, 0.04
 #: Keys of a worker beyond which it is not looked through, partitions told of, columns told of.
 MAX_KEYS = 200_000
 MAX_PARTS = 1_500
@@ -133,32 +133,30 @@ def look(
     if len(store) > MAX_KEYS:
         raise OverflowError
     keys = _keys(store, group)
-    parts: list[tuple[str, int | None, str, str]] = []
-    first: tuple[str, Any, str] | None = None
+    shapes = [(index, key, *_shape(store.get(key))) for index, key in keys[:MAX_PARTS]]
+    schemas = _Schemas()
+    first: tuple[str, str] | None = None
     sampled: list[Any] = []
-    hot: list[tuple[str, str, float, int]] = []
+    parts: list[tuple[str, int | None, str, str]] = []
     step = max(1, len(keys) // N_SAMPLED)
-    for index, key in keys[:MAX_PARTS]:
-        if time.thread_time() - began > SECONDS_FOR_PARTS:
-            break
-        value = store.get(key, store)
-        if value is store:  # it was let go or spilled just now
+    for i, (index, key, rows, kind) in enumerate(shapes):
+        if kind == "":  # it was let go or spilled just now
             continue
-        rows, kind, schema = _about(value)
-        digest = hashlib.md5(repr(schema).encode(), usedforsecurity=False).hexdigest()[:8]
-        parts.append((index, rows, kind, digest))
-        if rows:
-            if first is None:
-                first = index, value, digest
-            if (digest == first[2] and len(parts) % step == 0) or not sampled:
+        digest = ""
+        if not parts or time.thread_time() - began < SECONDS_FOR_PARTS:
+            value = store.get(key)
+            digest = schemas.digest(value)
+            if rows and first is None:
+                first = index, digest
+            if rows and first is not None and digest == first[1] and (not sampled or i % step == 0):
                 sampled.append(value)
-        del value
-    told: list[tuple[str, str, float | None, str | None]] = []
-    if first is not None:
-        deadline = time.thread_time() + SECONDS_FOR_BYTES
-        told = list(_columns(sampled[:N_SAMPLED], deadline))
+            del value
+        parts.append((index, rows, kind, digest))
+    told = list(_columns(sampled[:N_SAMPLED], time.thread_time() + SECONDS_FOR_BYTES))
+    sampled.clear()
+    hot: list[tuple[str, str, float, int]] = []
     for index, key in keys:
-        if index == largest and key in store:
+        if index == largest:
             hot = list(_hot(store.get(key), tuple(columns), time.thread_time() + SECONDS_FOR_HOT))
     return {
         "parts": parts,
@@ -181,33 +179,67 @@ def _keys(store: Mapping[Any, Any], group: str) -> list[tuple[str, Any]]:
     return [(", ".join(map(str, place)), key) for place, key in found]
 
 
-def _about(value: Any) -> tuple[int | None, str, tuple[Any, ...]]:
-    """Rows, class or dtype, and schema."""
+def _shape(value: Any) -> tuple[int | None, str]:
+    """Rows, and class or dtype; without a class when there is nothing."""
     kind = type(value)
-    pandas, numpy = sys.modules.get("pandas"), sys.modules.get("numpy")
+    if value is None:
+        return None, ""
+    pandas, numpy, arrow = (sys.modules.get(name) for name in ("pandas", "numpy", "pyarrow"))
     if pandas is not None:
         if kind is pandas.DataFrame:
-            return (
-                len(value.index),
-                "pandas.DataFrame",
-                (_names(value), tuple(map(_dtype, value.dtypes.array))),
-            )
+            return len(value.index), "pandas.DataFrame"
         if kind is pandas.Series:
-            return len(value), "pandas.Series", (_label(value.name), _dtype(value.dtype))
+            return len(value), "pandas.Series"
         if any(kind is getattr(pandas, name, None) for name in _INDICES):
-            return len(value), "pandas.Index", (_label(value.name), _dtype(value.dtype))
+            return len(value), "pandas.Index"
     if numpy is not None and kind is numpy.ndarray:
-        return None, str(value.dtype)[:MAX_TEXT], ()
-    arrow = sys.modules.get("pyarrow")
+        return None, str(value.dtype)[:MAX_TEXT]
     if arrow is not None and kind is arrow.Table:
-        return (
-            value.num_rows,
-            "pyarrow.Table",
-            (tuple(value.schema.names), tuple(map(str, value.schema.types))),
-        )
+        return value.num_rows, "pyarrow.Table"
     if kind is list or kind is tuple:
-        return len(value), kind.__name__, ()
-    return None, _class(kind), ()
+        return len(value), kind.__name__
+    return None, _class(kind)
+
+
+class _Schemas:
+    """Digests of columns and dtypes. Most partitions have those of the one before."""
+
+    def __init__(self) -> None:
+        self._names: tuple[list[Any], tuple[str, ...]] = [], ()
+        self._dtypes: dict[Any, str] = {}
+        self._digests: dict[Any, str] = {}
+
+    def digest(self, value: Any) -> str:
+        _, kind = _shape(value)
+        schema: tuple[Any, ...] = ()
+        if kind == "pandas.DataFrame":
+            schema = self._labels(value.columns.tolist()), tuple(map(self._dtype, value.dtypes.array))
+        elif kind in ("pandas.Series", "pandas.Index"):
+            schema = _label(value.name), self._dtype(value.dtype)
+        elif kind == "pyarrow.Table":
+            schema = tuple(value.schema.names), tuple(map(str, value.schema.types))
+        known = self._digests.get(schema)
+        if known is None:
+            text = repr(schema).encode(errors="replace")
+            known = self._digests[schema] = hashlib.md5(text, usedforsecurity=False).hexdigest()[:8]
+        return known
+
+    def _labels(self, names: list[Any]) -> tuple[str, ...]:
+        before, labels = self._names
+        is_plain = set(map(type, names)) <= {str}
+        if not is_plain or names != before:
+            labels = tuple(map(_label, names))
+            if is_plain:
+                self._names = names, labels
+        return labels
+
+    def _dtype(self, dtype: Any) -> str:
+        if not _is_own(dtype):  # its equality may be anybody's
+            return _dtype(dtype)
+        known = self._dtypes.get(dtype)
+        if known is None:
+            known = self._dtypes[dtype] = _dtype(dtype)
+        return known
 
 
 def _class(kind: type) -> str:
@@ -273,7 +305,7 @@ def _series(value: Any) -> list[Any]:
         return []
     if type(value) is pandas.DataFrame:
         return [value.iloc[:, i] for i in range(min(MAX_COLUMNS, value.shape[1]))]
-    return [value] if type(value) is pandas.Series or _about(value)[1] == "pandas.Index" else []
+    return [value] if type(value) is pandas.Series or _shape(value)[1] == "pandas.Index" else []
 
 
 def _columns(frames: list[Any], deadline: float) -> Iterator[tuple[str, str, float | None, str | None]]:
