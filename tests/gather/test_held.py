@@ -222,7 +222,7 @@ def test_a_worker_that_is_gone_and_one_that_refuses(follower, client, look, monk
         holdings = Holdings("tcp://127.0.0.1:9", {}, is_in_process=True)
         workers = tuple(replace(w, address="tcp://127.0.0.1:9") for w in snapshot().workers[:1])
         held = replace(one, held=None)
-        ours = (("python", "{}.{}.0".format(*sys.version_info[:2])),)
+        ours = {"python": "{}.{}.0".format(*sys.version_info[:2])}
         facts = snapshot(workers=workers, collections=(held,), versions=(versions(packages=ours),))
         holdings.ask(facts)
         assert holdings._under_way
