@@ -214,6 +214,7 @@ export interface CollectionInfo {
   at: Location | null;
   rows: RowCounts | null;
   n_rows: number | null;
+  has_exact_rows: boolean;
   columns: ColumnInfo[];
   n_columns: number | null;
   has_known_divisions: boolean | null;

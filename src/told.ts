@@ -40,6 +40,7 @@ const UNTOLD: Omit<
 > = {
   rows: null,
   n_rows: null,
+  has_exact_rows: false,
   columns: [],
   n_columns: null,
   has_known_divisions: null,

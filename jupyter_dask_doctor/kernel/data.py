@@ -53,6 +53,8 @@ def collection_infos(collections: tuple[Collection, ...] | Gap) -> tuple[Collect
 
 def _info(one: Collection) -> CollectionInfo:
     held = one.held
+    rows = None if held is None else _rows(held, one.npartitions)
+    counted = rows.total if rows is not None and rows.n == one.npartitions else None
     return CollectionInfo(
         name=one.name,
         kind=one.kind,
@@ -63,8 +65,9 @@ def _info(one: Collection) -> CollectionInfo:
         is_eager=one.is_eager,
         sizes=one.sizes,
         at=one.at,
-        rows=None if held is None else _rows(held, one.npartitions),
-        n_rows=one.n_rows,
+        rows=rows,
+        n_rows=one.n_rows if counted is None else counted,
+        has_exact_rows=counted is not None or _is_told(one),
         columns=_columns(one.columns, () if held is None else held.columns),
         n_columns=len(one.columns) if one.n_columns is None and one.columns else one.n_columns,
         has_known_divisions=one.has_known_divisions,
@@ -82,6 +85,12 @@ def _info(one: Collection) -> CollectionInfo:
         hot=None if held is None else held.hot,
         gaps=tuple(cut(gap, SENTENCE) for gap in one.gaps[:GAPS]),
     )
+
+
+def _is_told(one: Collection) -> bool:
+    """The files, or what the kernel has in memory, tell the number of rows."""
+    of_files = one.n_rows is not None and [read.n_rows for read in one.reads] == [one.n_rows]
+    return of_files or (one.nbytes is not None and one.nbytes.known == "exact")
 
 
 def _type(one: Collection) -> str | None:

@@ -39,9 +39,9 @@ from .signs import signs
 #: Of the 64 KiB: what a report, the graphs and the collections may take. What the others leave of `SHARED_NBYTES`
 #: is for the collections. The rest is for the memory lines, the workers and the envelope.
 REPORT_NBYTES = 28 * 1024
-GRAPHS_NBYTES = 8 * 1024
-COLLECTIONS_NBYTES = 10 * 1024
-SHARED_NBYTES = 46 * 1024
+GRAPHS_NBYTES = 7 * 1024
+COLLECTIONS_NBYTES = 12 * 1024
+SHARED_NBYTES = 47 * 1024
 #: Room for status, vitals, clients and the message around the reply.
 ENVELOPE_NBYTES = 3 * 1024
 #: Ten minutes at the fastest pace.

@@ -62,6 +62,8 @@ class CollectionInfo:
     at: Location | None
     rows: RowCounts | None = None
     n_rows: int | None = None
+    #: They were counted, in memory or by the files themselves; else they are an estimate.
+    has_exact_rows: bool = False
     #: The first of them, and how many there are.
     columns: tuple[ColumnInfo, ...] = ()
     n_columns: int | None = None

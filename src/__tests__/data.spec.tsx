@@ -118,7 +118,7 @@ describe('the section Data', () => {
       'Largest partition': '100 MiB exact',
       'Median partition': '90 MiB',
       'Limit: a third of a thread’s memory': '682 MiB',
-      Rows: '1,234,567',
+      Rows: '≈ 1,230,000',
       'Rows of the longest partition': '12, median 11',
       'Partitions really are': 'pandas.DataFrame',
       'Unlike the first partition': '3, 7',
@@ -126,6 +126,10 @@ describe('the section Data', () => {
       Reads: 'parquet · 20 files · 1 GiB on disksalescsv · 1 fileand 3 more',
       'Held also by': 'Out[7]'
     });
+    const counted = data(
+      collection({ n_rows: 1_234_567, has_exact_rows: true })
+    );
+    expect(lines(counted.container).Rows).toBe('1,234,567');
     const bare = data(
       collection({ nbytes: null, largest: null, is_persisted: false })
     );

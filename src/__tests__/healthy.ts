@@ -153,6 +153,7 @@ export function collection(over: Partial<CollectionInfo> = {}): CollectionInfo {
     at: null,
     rows: null,
     n_rows: null,
+    has_exact_rows: false,
     columns: [],
     n_columns: null,
     has_known_divisions: null,

@@ -256,7 +256,14 @@ function facts(
       trans.__('Limit: a third of a thread’s memory'),
       limit === null || collection.kind === 'futures' ? null : bytes(limit)
     ],
-    [trans.__('Rows'), n === null ? null : count(n)],
+    [
+      trans.__('Rows'),
+      n === null
+        ? null
+        : collection.has_exact_rows
+          ? count(n)
+          : estimated(count(Number(n.toPrecision(3))), true)
+    ],
     [
       trans.__('Rows of the longest partition'),
       rows === null || rows.n < 2

@@ -35,6 +35,18 @@ def test_rows_of_a_persisted_one_are_summed_up():
     assert rows == RowCounts(n=20, total=1090, median=10, largest=900, largest_index="17", values=held.rows)
 
 
+def test_rows_are_exact_only_where_somebody_counted_them():
+    counted = info(healthy.collection(held=healthy.held(rows=10), n_rows=187, nbytes=None))
+    assert (counted.n_rows, counted.has_exact_rows) == (200, True)
+    part = info(healthy.collection(held=healthy.held(n=3, rows=10), n_rows=187, nbytes=None))
+    assert (part.n_rows, part.has_exact_rows) == (187, False)
+    read = Read(format="parquet", path="", n_rows=20_000_000)
+    assert not info(healthy.lazy()).has_exact_rows
+    assert info(healthy.lazy(reads=(read,))).has_exact_rows
+    assert not info(healthy.lazy(reads=(read,), n_rows=1_000)).has_exact_rows, "a filter came after"
+    assert info(healthy.lazy(nbytes=Size(nbytes=1, known="exact"))).has_exact_rows
+
+
 def test_the_number_of_a_partition_is_not_guessed():
     # Only a part of the partitions was asked about, and which is not told.
     rows = info(healthy.collection(held=healthy.held(n=3))).rows
