@@ -47,18 +47,20 @@ class Cost:
     #: Tasks that there is one of for each piece, all steps together, and those that could be spared.
     n_tasks: int
     n_spared: int
-    #: Share of the threads' time that went into tasks; None when predicted.
+    #: Share of the threads' time that went into tasks, and how long a task took on average; None when predicted.
     busy: float | None = None
+    mean: float | None = None
     is_predicted: bool = False
 
 
 def measured(
-    c: Collection, n_wanted: int, works: Sequence[Work], read: Sequence[Sequence[Collection]], seconds: float
+    c: Collection, n_wanted: int, works: Sequence[Work], read: Sequence[Sequence[Collection]], most: float
 ) -> Cost | None:
     """What so many pieces cost in the run that lost most by them; None when none worked on all of them.
 
-    `read`: for each work, the collections that it read. `seconds`: of handling one task. Where fusing alone
-    would spare tasks, those do not count: another rule speaks of them.
+    `read`: for each work, the collections that it read. The loss is the share of the spared tasks in the time in
+    which threads had nothing to do, at most `most` seconds for each. Where fusing alone would spare tasks, those do
+    not count: another rule speaks of them.
     """
     pieces = c.npartitions or 0
     found: list[Cost] = []
@@ -78,14 +80,16 @@ def measured(
             continue  # it did not go through all of them
         spared = n * (1 - n_wanted / pieces)
         idle = max(0.0, work.seconds - total / work.nthreads)
+        sent = max(1, work.n_tasks)
         found.append(
             Cost(
                 at=work.at,
-                loss=min(spared * seconds, idle),
+                loss=min(spared * most, idle * min(1.0, spared / sent)),
                 of=work.seconds,
                 n_tasks=int(n),
                 n_spared=int(spared),
                 busy=total / (work.nthreads * work.seconds),
+                mean=total / sent,
             )
         )
     return max(found, key=lambda cost: cost.loss, default=None)

@@ -31,8 +31,8 @@ arithmetic says. One large partition among small ones belongs to `partition-skew
 ## Fix safety
 Needs review. The result stays the same, `npartitions` changes and with it what later code may count on. Where the
 call that reads or makes the data can be edited, the pieces are small from the start. Otherwise a cell below cuts
-them: data that is read in large pieces is still read so, and only what comes after the cut is smaller. Where the files have no index
-of their own, the rows are numbered within each partition: numbers change with the cut.
+them: data that is read in large pieces is still read so, and only what comes after the cut is smaller. Where the
+files have no index of their own, the rows are numbered within each partition: numbers change with the cut.
 
 ## References
 https://docs.dask.org/en/stable/dataframe-best-practices.html

@@ -19,11 +19,13 @@ thread has two or three. For arrays: larger `chunks=` where the array is made.
 Partitions whose typical size is below 10 MiB, more than 100 of them: the median of those in memory, else what is
 reckoned from files, blocks and chunks. Or files: more than 100, below 3 MB each, and a partition for each of them.
 
-After a run on all of them it speaks when the tasks that fewer partitions would have spared, at 1 ms each, cost at
-least 1 s and 5 % of the run; never more than the time in which the threads had nothing to do, and only when they
-spent less than half of their time in tasks. Tasks that fusing alone would spare are not counted
-(`unfused-compute`). Before a run the same is reckoned for computing it once, with 100 MiB each second and thread
-for the work (marked "≈"); then it must be three tenths of the time.
+After a run on all of them it speaks when the time in which threads had nothing to do, as far as the tasks that
+fewer partitions would have spared have a part in it, is at least 1 s and 5 % of the run; at most 5 ms for each task,
+and only when tasks took less than 50 ms on average and the threads were in them for less than 70 % of the time.
+Tasks that fusing alone would spare are not counted (`unfused-compute`).
+
+Before a run it is reckoned for computing it once, with 1 ms for each task and 100 MiB each second and thread for
+the work (marked "≈"); then it must be three tenths of the time.
 
 ## When it stays quiet
 Fewer partitions; larger ones; sizes that are not known; results of reductions, which are small by nature; data
@@ -33,8 +35,8 @@ computes for long on little data is well cut into many pieces. A graph that is l
 
 ## Fix safety
 Needs review. The rows stay the same, the number of partitions changes, and each needs more memory: about 100 MiB,
-less where threads would have nothing to do. Where the files have no index
-of their own, the rows are numbered within each partition: numbers change with the cut.
+less where threads would have nothing to do. Where the files have no index of their own, the rows are numbered
+within each partition: numbers change with the cut.
 
 ## References
 https://docs.dask.org/en/stable/dataframe-best-practices.html#repartition-to-reduce-overhead
@@ -67,10 +69,14 @@ class Thresholds:
     npartitions: int = 100
     #: A file of fewer bytes is small (DataFlint: 3 MB).
     file_nbytes: int = 3_000_000
-    #: What the scheduler and the network need for one task, in seconds (Dask's guides: 0.2 to 1 ms).
+    #: What handling one task is taken to cost before a run, in seconds (Dask's guides: 0.2 to 1 ms) ...
     task_seconds: float = 0.001
+    #: ... and the most that is believed after one (measured on a busy machine with 2 cores: 5 ms).
+    most_task_seconds: float = 0.005
+    #: Tasks that take longer on average are worth their handling (Dask's guides: from 0.1 s on).
+    work_seconds: float = 0.05
     #: Share of the threads' time that went into tasks from which they count as busy all the same.
-    busy_share: float = 0.5
+    busy_share: float = 0.7
     #: Seconds that must be lost, and their share of the run; the share before a run, which is only reckoned.
     loss_seconds: float = 1.0
     loss_share: float = 0.05
@@ -130,11 +136,11 @@ def tiny_partitions(
         typical, files = _typical(c), _small_files(c, limit)
         if files is None and (typical is None or typical >= limit.partition_nbytes):
             if typical is None:
-                cost = overhead.measured(c, 1, works, read, limit.task_seconds)
+                cost = overhead.measured(c, 1, works, read, limit.most_task_seconds)
                 unsized = c.name if cost is not None and _counts(cost, limit) else unsized
             continue
         wanted = _wanted(c, cluster, limit)
-        cost = overhead.measured(c, wanted, works, read, limit.task_seconds)
+        cost = overhead.measured(c, wanted, works, read, limit.most_task_seconds)
         if cost is None and not any(c in own for own in read):
             at = next((p.at for p in plans if c in p.collections), None)
             nbytes = (typical or 0) * (c.npartitions or 0) or (files.nbytes if files else None) or 0
@@ -180,6 +186,8 @@ def _wanted(c: Collection, cluster: Cluster, limit: Thresholds) -> int:
 def _counts(cost: Cost, limit: Thresholds) -> bool:
     if cost.busy is not None and cost.busy >= limit.busy_share:
         return False
+    if cost.mean is not None and cost.mean >= limit.work_seconds:
+        return False  # little data, but much to do with it
     share = limit.predicted_share if cost.is_predicted else limit.loss_share
     return cost.loss >= limit.loss_seconds and cost.loss >= share * cost.of
 
@@ -242,6 +250,10 @@ def _finding(
     if cost.busy is not None:
         evidence.append(
             Evidence(label="threads in tasks", value=cost.busy, unit="share", limit=limit.busy_share)
+        )
+    if cost.mean is not None:
+        evidence.append(
+            Evidence(label="mean of a task", value=cost.mean, unit="seconds", limit=limit.work_seconds)
         )
     evidence.append(Evidence(label="overhead", value=cost.loss, unit="seconds", is_estimated=True))
     return tiny_partitions.finding(

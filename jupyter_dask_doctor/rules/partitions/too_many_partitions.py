@@ -17,9 +17,9 @@ more than about 100 MB, or tasks take more than a few seconds.
 ## How it is known
 From a run: 1,000 partitions or more of one collection, four times as many as what is needed, which is the largest
 of three numbers: 3 for each thread, one for each 100 MiB where the size is known, one for each second of measured
-work. And the tasks that fewer partitions would have spared, at 1 ms each, cost at least 1 s and a tenth of the
-run; never more than the time in which threads had nothing to do, and only when they spent less than half of their
-time in tasks. Tasks that fusing alone would spare are not counted (`unfused-compute`).
+work. And the time in which threads had nothing to do, as far as the tasks that fewer partitions would have spared
+have a part in it, is at least 1 s and a tenth of the run; at most 5 ms for each task, and only when the threads spent
+less than half of their time in tasks. Tasks that fusing alone would spare are not counted (`unfused-compute`).
 
 ## When it stays quiet
 Before anything ran; fewer partitions; partitions that are known to be tiny (`tiny-partitions` speaks, before the
@@ -61,8 +61,8 @@ class Thresholds:
     ratio: float = 4.0
     #: A typical partition below so many bytes is tiny, and `tiny-partitions` speaks.
     tiny_nbytes: int = 10 * MiB
-    #: What the scheduler and the network need for one task, in seconds (Dask's guides: 0.2 to 1 ms).
-    task_seconds: float = 0.001
+    #: The most that handling one task is believed to cost, in seconds (measured on a busy machine: 5 ms).
+    most_task_seconds: float = 0.005
     #: Work in one partition that is worth its tasks, in seconds (Dask's guides: from 0.1 s on).
     work_seconds: float = 1.0
     #: Share of the threads' time that went into tasks from which they count as busy all the same.
@@ -123,7 +123,7 @@ def too_many_partitions(
         wanted = _wanted(c, typical, works, read, cluster, limit)
         if (c.npartitions or 0) < limit.ratio * wanted:
             continue
-        cost = overhead.measured(c, wanted, works, read, limit.task_seconds)
+        cost = overhead.measured(c, wanted, works, read, limit.most_task_seconds)
         if cost is None or cost.busy is None or cost.busy >= limit.busy_share:
             continue
         if cost.loss < limit.loss_seconds or cost.loss < limit.loss_share * cost.of:

@@ -75,10 +75,11 @@ def test_says_what_the_pieces_cost():
     assert finding.id == "tiny-partitions:events"
     assert finding.severity == "warning"
     assert finding.message == (
-        "`events` is cut into 2,000 partitions of ≈ 328 KiB: handling them cost about 4 s of 5.5 s."
+        "`events` is cut into 2,000 partitions of ≈ 328 KiB: handling them cost about 4.6 s of 5.5 s."
     )
     assert finding.at == at("c2", 2)
-    assert finding.loss_seconds == pytest.approx(4_000 * (1 - 24 / 2_000) * 0.001)
+    # of the idle time the part of those tasks that 24 partitions would spare
+    assert finding.loss_seconds == pytest.approx((5.5 - 4 / 8) * 4_000 * (1 - 24 / 2_000) / 4_300)
     assert finding.of_seconds == pytest.approx(5.5)
 
 
@@ -102,20 +103,26 @@ def test_a_planned_compute_is_where_it_will_be_paid():
 
 def test_the_loss_is_never_more_than_the_time_in_which_threads_had_nothing_to_do():
     (finding,) = run(tiny_partitions, sick(computations=(change(RAN, thread_seconds=20.0),)))
-    assert finding.loss_seconds == pytest.approx(5.5 - 20 / 8)
+    assert finding.loss_seconds == pytest.approx((5.5 - 20 / 8) * 4_000 * (1 - 24 / 2_000) / 4_300)
+
+
+def test_the_loss_is_never_more_than_what_handling_tasks_can_take():
+    (finding,) = run(tiny_partitions, sick(computations=(change(RAN, stop=T0 + 121.0),)))
+    assert finding.loss_seconds == pytest.approx(4_000 * (1 - 24 / 2_000) * 0.005)
 
 
 def test_what_fusing_alone_would_spare_is_told_by_another_rule():
     (finding,) = run(tiny_partitions, sick(computations=(change(RAN, fused_tasks=2_150),)))
-    assert finding.loss_seconds == pytest.approx(2_000 * (1 - 24 / 2_000) * 0.001)
+    assert finding.loss_seconds == pytest.approx((5.5 - 4 / 8) * 2_000 * (1 - 24 / 2_000) / 4_300)
 
 
 @pytest.mark.parametrize(
     "ran",
     [
-        change(RAN, thread_seconds=23.0),  # the threads were busy for more than half of the time
-        change(RAN, fused_tasks=1_000, n_tasks=4_300),  # 0.9 s
-        change(RAN, stop=T0 + 120.0),  # 4 s of 99
+        change(RAN, thread_seconds=31.0),  # the threads were busy for more than 70 % of the time
+        change(RAN, thread_seconds=220.0, stop=T0 + 71.0),  # 51 ms each: little data, much work
+        change(RAN, fused_tasks=2_160, stop=T0 + 22.5),  # 0.6 s
+        change(RAN, stop=T0 + 521.0),  # 20 s of 500
         change(RAN, thread_seconds=None),
         change(RAN, layers=(("sum", 60),), n_tasks=60),  # only a few of them were read
     ],
