@@ -62,7 +62,7 @@ def why_not_rewritten(nodes: Sequence[Any]) -> str | None:
     It computes nothing of its own accord, but some steps read footers of files, sort or hash what they are
     made with, each time that the optimizer makes a new one of them.
     """
-    lengths = any(kinds(node) & {"Len", "Lengths"} for node in nodes)
+    lengths = any(_asks_length(node) for node in nodes)
     for node in nodes:
         of = kinds(node)
         if "ReadParquetPyarrowFS" in of and not _are_statistics_known(node):
@@ -76,6 +76,11 @@ def why_not_rewritten(nodes: Sequence[Any]) -> str | None:
         if "FromPandas" not in of and any(_is_large(item) for item in _constants(node)):
             return "a large constant in it would be hashed again"
     return None
+
+
+def _asks_length(node: Any) -> bool:
+    of = kinds(node)
+    return bool(of & {"Len", "Lengths", "Size"}) and "GroupByBase" not in of
 
 
 def sealed(expr: Any, nodes: Sequence[Any]) -> Any:

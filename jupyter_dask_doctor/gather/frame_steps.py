@@ -37,9 +37,9 @@ _KINDS: Mapping[str, OperationKind] = {
 
 
 def operations(nodes: Sequence[Any], is_safe: Callable[[Any], bool]) -> tuple[Operation, ...]:
-    """From the sources to the end. `is_safe`: whether a node may be asked for its partitions."""
+    """Of nodes in order, from the sources to the end. `is_safe`: whether a node may be asked for its partitions."""
     found = []
-    for node in reversed(nodes):  # a tree is walked from its end
+    for node in nodes:
         kind = _kind(node)
         if kind is not None:
             found.append(_operation(node, kind, is_safe))

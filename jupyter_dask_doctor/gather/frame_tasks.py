@@ -19,6 +19,8 @@ from .frame_hazards import kinds, operand, sealed
 MAX_LAYERS = 20
 #: Partitions up to which a step that is not known here is built to count its tasks.
 MAX_BUILT = 1_000
+#: Partitions up to which this is done where tasks grow with them only in proportion.
+MAX_BUILT_IN_LINE = 110_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,8 @@ def n_tasks(step: Any) -> int | None:
     parts = [step, *step.dependencies()]
     if "DelayedsExpr" in of:
         return _n_delayed(step)
-    if sum(part.npartitions for part in parts) > MAX_BUILT:
+    limit = MAX_BUILT_IN_LINE if "RepartitionDivisions" in of else MAX_BUILT
+    if sum(part.npartitions for part in parts) > limit:
         return None
     return len(step._layer())
 
@@ -113,6 +116,16 @@ def _task_shuffle(step: Any) -> int:
     return int(total + n_in + n_out)
 
 
+def _hash_join(step: Any) -> int:
+    sides = [
+        (step.left._name, step.operand("shuffle_left_on"), step.left_index),
+        (step.right._name, step.operand("shuffle_right_on"), step.right_index),
+    ]
+    # A frame that is joined with itself is sent around once.
+    n_sent = sum(side.npartitions + 1 for side in (step.left, step.right))
+    return int(n_sent // (2 if sides[0] == sides[1] else 1) + len(step._partitions))
+
+
 def _overlaps(step: Any) -> int:
     n = step.frame.npartitions
     return int(n + (n - 1 if step.before else 0) + (n - 1 if step.after else 0))
@@ -131,7 +144,7 @@ def _n_delayed(step: Any) -> int | None:
 _KNOWN: Mapping[str, Callable[[Any], int]] = {
     "TreeReduce": _tree,
     "P2PShuffle": lambda step: step.frame.npartitions + 1 + len(step._partitions),
-    "HashJoinP2P": lambda step: step.left.npartitions + step.right.npartitions + 2 + len(step._partitions),
+    "HashJoinP2P": _hash_join,
     "RepartitionToFewer": lambda step: int(step.npartitions),
     "RepartitionToMore": _to_more,
     "SimpleShuffle": _simple_shuffle,
