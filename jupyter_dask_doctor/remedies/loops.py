@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from .. import source, words
 from ..report import Fix
@@ -20,12 +20,25 @@ _ROW_BY_ROW = frozenset(
 )  # fmt: skip
 
 
+def last_loop(code: Sequence[Cell], name: str) -> Cell | None:
+    """The cell that ran last of those in which a loop binds the variable, or a column of it, again and again."""
+    found = [
+        cell
+        for cell in code
+        if cell.started is not None and name in cell.source and _loops(source.parse(cell.source), name)
+    ]
+    return max(found, key=lambda cell: cell.started or 0.0, default=None)
+
+
+def _loops(tree: ast.Module | None, name: str) -> list[ast.For]:
+    if tree is None:
+        return []
+    return [node for node in tree.body if isinstance(node, ast.For) and _rebinds(node, name)]
+
+
 def joined(cell: Cell, c: Collection, *, rerun: Location | None) -> list[Fix]:
     """Offers for the one loop in the cell that binds the collection's variable again and again."""
-    tree = source.parse(cell.source)
-    if tree is None or not fixes.is_name(c.name):
-        return []
-    found = [node for node in tree.body if isinstance(node, ast.For) and _rebinds(node, c.name)]
+    found = _loops(source.parse(cell.source), c.name) if fixes.is_name(c.name) else []
     if len(found) != 1 or found[0].orelse:
         return []
     loop = found[0]

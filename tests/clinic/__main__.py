@@ -43,7 +43,7 @@ def main() -> int:
 
 def can(needs: str) -> bool:
     """Is there what a notebook needs?"""
-    if needs == "old-distributed":
+    if needs in ("old-distributed", "old-kernel"):
         return Path(os.environ.get("DASK_DOCTOR_OLD_PYTHON", "")).is_file()
     if needs == "a GPU":
         return Path("/proc/driver/nvidia/gpus").is_dir()

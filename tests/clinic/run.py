@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_client import KernelManager
+from jupyter_client.kernelspec import KernelSpecManager
 
 from tests.kernel.conftest import LOAD, Kernel, Ran
 
@@ -56,7 +58,8 @@ class Outcome:
 
 
 @contextmanager
-def started(extra_env: dict[str, str] | None = None) -> Iterator[Kernel]:
+def started(extra_env: dict[str, str] | None = None, *, python: str | None = None) -> Iterator[Kernel]:
+    """A kernel with the doctor in it. `python`: the interpreter of another environment to run it in."""
     with tempfile.TemporaryDirectory(prefix="clinic-") as home:
         env = {
             **os.environ,
@@ -64,7 +67,7 @@ def started(extra_env: dict[str, str] | None = None) -> Iterator[Kernel]:
             "IPYTHONDIR": home,
             **(extra_env or {}),
         }
-        manager = KernelManager()
+        manager = KernelManager() if python is None else _manager(python, Path(home))
         # Not into the clinic's own output: warnings of worker processes that die on purpose.
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         manager.start_kernel(env=env, extra_arguments=[LOAD], cwd=home, **quiet)
@@ -75,6 +78,17 @@ def started(extra_env: dict[str, str] | None = None) -> Iterator[Kernel]:
             kernel.client.stop_channels()
             manager.shutdown_kernel(now=False)
             manager.cleanup_resources()
+
+
+def _manager(python: str, home: Path) -> KernelManager:
+    """Starts kernels of an environment that Jupyter does not know."""
+    place = home / "kernels" / "other"
+    place.mkdir(parents=True)
+    argv = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = {"argv": argv, "display_name": "other", "language": "python"}
+    (place / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
+    specs = KernelSpecManager(kernel_dirs=[str(home / "kernels")], ensure_native_kernel=False)
+    return KernelManager(kernel_name="other", kernel_spec_manager=specs)
 
 
 class Visit:
@@ -192,7 +206,8 @@ def _is_interrupted(notebook: Notebook, key: str) -> bool:
 
 def visit(notebook: Notebook) -> Outcome:
     """Runs it, from a fresh kernel to the end of the watch."""
-    with tempfile.TemporaryDirectory(prefix="clinic-") as place, started() as kernel:
+    python = os.environ["DASK_DOCTOR_OLD_PYTHON"] if notebook.needs == "old-kernel" else None
+    with tempfile.TemporaryDirectory(prefix="clinic-") as place, started(python=python) as kernel:
         try:
             return Visit(kernel, notebook, Path(place)).run()
         except Exception as error:

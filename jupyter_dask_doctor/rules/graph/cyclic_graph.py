@@ -115,7 +115,7 @@ def _finding(
     limit: Thresholds,
 ) -> Finding:
     where = dict(_places(ring, code))
-    if failed is not None:
+    if at is None and failed is not None:
         at = Location(cell_id=failed.id, execution_count=failed.execution_count)
     elif at is None and where:
         cell, line = next(iter(where.values()))

@@ -106,7 +106,10 @@ def deep_expression(
         if not failed and max(expected, seen) < limit.loss_seconds:
             continue
         told.append(c)
-        yield _finding(c, expected, seen, failed, limit, _fixes(c, cluster, load, code))
+        # `df[column] = ...` in a loop binds no variable: that cell is the ailing one all the same
+        cell = loops.last_loop(code, c.name) or runs.cell_at(code, c.at)
+        at = Location(cell_id=cell.id, execution_count=cell.execution_count) if cell is not None else c.at
+        yield _finding(c, expected, seen, failed, limit, at, _fixes(c, cell, at, cluster, load))
 
 
 def _is_deep(c: Collection, limit: Thresholds) -> bool:
@@ -161,6 +164,7 @@ def _finding(
     seen: float,
     failed: Location | None,
     limit: Thresholds,
+    at: Location | None,
     offered: tuple[Fix, ...],
 ) -> Finding:
     name = words.code(c.name)
@@ -202,21 +206,20 @@ def _finding(
         message=message,
         why=why,
         evidence=tuple(evidence),
-        at=c.at or failed,
+        at=at or failed,
         fixes=offered,
         loss_seconds=seen or expected,
     )
 
 
 def _fixes(
-    c: Collection, cluster: Cluster | None, load: Sequence[Load], code: Sequence[Cell]
+    c: Collection, cell: Cell | None, at: Location | None, cluster: Cluster | None, load: Sequence[Load]
 ) -> tuple[Fix, ...]:
-    cell = runs.cell_at(code, c.at)
     if not fixes.is_name(c.name):
         return ()
     found: list[Fix] = []
     if cell is not None and c.kind in _FRAMES:
-        found += loops.joined(cell, c, rerun=c.at)
+        found += loops.joined(cell, c, rerun=at)
     if cluster is not None and c.nbytes is not None and fixes.has_room(c.nbytes.nbytes, cluster, load):
         found.append(
             fixes.advice(

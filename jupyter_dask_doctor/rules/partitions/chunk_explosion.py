@@ -19,7 +19,7 @@ several times.
 Before anything runs, from the chunks of each step in the graph of an array: `rechunk`, `reshape`, slicing, and the
 cutting anew that Dask does on its own to fit arrays to each other. Of a store, from the chunks it has on disk and
 those it is read in. Too many: ten times those of the input (where Dask itself warns), at least 2,000, the
-largest below 16 MiB, and at least a second of handling at 0.6 ms each. Too large: four times the largest
+largest below 16 MiB, and at least a second of handling at 0.6 ms for each task. Too large: four times the largest
 of the input, at least 64 MiB, and either more than 1 GiB or, times three for each of a worker's threads, more
 than 0.6 of its memory. Against the grain: each stored chunk is read twice or more, and that is 256 MiB more.
 
@@ -165,7 +165,8 @@ def _too_many(
         return None
     if step.largest_out is None or step.largest_out >= limit.small_nbytes:
         return None
-    loss = (n - max(before)) * limit.task_seconds
+    # Of all tasks, those that would not be there with the chunks before
+    loss = max(n, c.n_tasks or 0) * (1 - max(before) / n) * limit.task_seconds
     lasted = sum(wall for u in ran if (wall := runs.wall(u)) is not None) or None
     if lasted is not None:
         loss = min(loss, lasted)

@@ -83,7 +83,7 @@ def _measure(
     severity="critical",
     thresholds=Thresholds(),
     about=("collections",),
-    yields_to={"partition-skew": "subject", "killed-worker": "cell"},
+    yields_to={"chunk-explosion": "subject", "partition-skew": "subject", "killed-worker": "cell"},
     measure=_measure,
 )
 def oversized_partitions(

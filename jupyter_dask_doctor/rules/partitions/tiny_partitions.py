@@ -106,7 +106,7 @@ def _measure(
     severity="warning",
     thresholds=Thresholds(),
     about=("collections",),
-    yields_to={"large-graph": "cell"},
+    yields_to={"chunk-explosion": "subject", "large-graph": "cell"},
     measure=_measure,
 )
 def tiny_partitions(

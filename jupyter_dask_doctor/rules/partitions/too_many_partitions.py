@@ -95,7 +95,7 @@ def _measure(
     severity="warning",
     thresholds=Thresholds(),
     about=("collections",),
-    yields_to={"tiny-partitions": "cell", "large-graph": "cell"},
+    yields_to={"chunk-explosion": "subject", "tiny-partitions": "cell", "large-graph": "cell"},
     measure=_measure,
 )
 def too_many_partitions(

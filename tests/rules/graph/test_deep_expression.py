@@ -205,6 +205,13 @@ def test_steps_that_may_look_at_neighbours_are_only_shown(loop):
     assert [f.applicability for f in finding.fixes] == ["display-only"]
 
 
+def test_the_cell_of_the_loop_is_the_ailing_one():
+    cells = code("prices = load()", LOOP, "prices.mean().compute()")
+    (finding,) = run(deep_expression, facts(code=cells))
+    assert finding.at == at("c2", 2)
+    assert apply(finding.fixes[0], cells)[1].startswith("prices = prices.assign(")
+
+
 @pytest.mark.parametrize("text", ["prices = make()", "for i in n:\n    total += i", "for i in", ""])
 def test_no_fix_where_no_loop_is_found(text):
     (finding,) = run(deep_expression, facts(text=text))

@@ -76,6 +76,11 @@ def test_speaks_before_anything_runs():
     assert finding.loss_seconds == pytest.approx(9_900 * 0.0006)
 
 
+def test_all_tasks_count():
+    (finding,) = run(chunk_explosion, facts(sum_of(n_tasks=50_000)))
+    assert finding.loss_seconds == pytest.approx(49_500 * 0.0006)
+
+
 @pytest.mark.parametrize(
     "one",
     [
