@@ -56,6 +56,8 @@ from ..registry import rule
 
 # Names without a token say nothing of what is computed.
 _TOKEN = re.compile(r"[0-9a-f]{16,}")
+# Reads that take each column from the files for itself.
+_BY_COLUMN = re.compile(r"read[-_]?parquet(-fused)?-[0-9a-f]{16,}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +139,11 @@ def _repeats(recent: list[Computation], groups: tuple[TaskGroup, ...]) -> list[_
         # `to_delayed()` of what is in memory already: its step has a name of its own and does no work
         names -= {f"delayed-{n}" for n in c.reused}
         again = frozenset(n for n in names if n in done)
+        # Other columns of the same files: no name of what really read them is the same
+        if all(_BY_COLUMN.fullmatch(n) for n in again) and any(
+            map(_BY_COLUMN.fullmatch, seconds.get(c.id, ()))
+        ):
+            again = frozenset(n for n in again if n in seconds[c.id])
         if again and c.method != "persist":
             by_name = [seconds.get(c.id, {}).get(n, 0.0) for n in again]
             first = done[max(again, key=lambda n: (seconds.get(c.id, {}).get(n, 0.0), n))]

@@ -210,3 +210,18 @@ def test_is_quiet_of_pieces_of_what_is_held_handed_to_delayed_functions():
     assert not run(repeated_compute, facts)
     lazy = tuple(change(c, reused=()) for c in steps)
     assert run(repeated_compute, change(facts, computations=lazy))
+
+
+def test_is_quiet_of_other_columns_of_the_same_files():
+    """Parquet gives each column for itself: what was really read has other names."""
+    read = name("read_parquet", 1)
+    first, again = (change(c, names=(read, name("sum", i))) for i, c in enumerate((FIRST, AGAIN)))
+    groups = tuple(
+        group("read_parquet", name=name("read_parquet-fused", 10 + i), computation_id=k, compute_seconds=12.0)
+        for i, k in enumerate(("k1", "k2"))
+    )
+    facts = sick(computations=(first, again), groups=groups)
+    assert not run(repeated_compute, facts)
+    same = tuple(change(g, name=groups[0].name) for g in groups)
+    both = tuple(change(c, names=(*c.names, groups[0].name)) for c in (first, again))
+    assert run(repeated_compute, change(facts, groups=same, computations=both))
