@@ -16,6 +16,7 @@ from typing import Any
 
 from ..snapshot import Embedded
 from . import weights
+from .followed import is_key
 from .layered import Breath, layered, length, prefix, tasks_of
 from .variables import Print, Variables, printed
 
@@ -112,6 +113,8 @@ class _Search:
         self._path: set[int] = set()
         self._layer = ""
         self._is_source = False
+        #: Within a task written as a tuple, where keys look like data.
+        self._has_keys = False
 
     def run(self, graph: Any) -> tuple[Found, ...]:
         if hasattr(type(graph), "_parameters"):
@@ -185,7 +188,9 @@ class _Search:
             self._is_source = is_whole and not node and not _is_task(task)
             if name.startswith("from_sequence"):
                 self._is_source = True
+            self._has_keys = _is_task(task)
             self._look(task, 1, 0)
+        self._has_keys = False
         self._end(len(tasks) / max(1, looked_at))
 
     def _begin(self, name: str) -> None:
@@ -294,6 +299,10 @@ class _Search:
         for item in items:
             if not weights.is_data(item):
                 self._look(item, times, depth + 1)
+                continue
+            if self._has_keys and type(item) in (list, tuple):
+                if not (type(item) is tuple and item and is_key(item)):
+                    self._look(item, times, depth + 1)
                 continue
             nbytes = weights.weigh(item)
             if nbytes >= OWN_NBYTES or type(item) is tuple:
