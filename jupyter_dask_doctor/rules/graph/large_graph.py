@@ -17,8 +17,12 @@ Where a chain of steps makes the tasks, one `map_partitions` with a function of 
 ## How it is known
 The tasks that the scheduler took in with one graph, the seconds it needed for that, and 0.2 ms for each
 task: the lower end of what Dask's documentation gives. It speaks from 50,000 tasks on, when that is at
-least 1 s and 5 % of what the computation took. While the computation still runs its length is not known:
-then it is only worth knowing, below a million tasks.
+least 1 s and 5 % of what the computation took.
+
+Before a cell runs that calls `compute()` or `persist()` on a variable, the tasks that the optimizer will leave
+are counted, and the work is reckoned from the bytes of what it reads, at 200 MB/s for each thread. Where these
+are not known, and while a computation runs, its length is not known either: then it is only worth knowing,
+below a million tasks.
 
 ## When it stays quiet
 When the tasks are long enough that their handling does not count, however many they are.
@@ -35,14 +39,18 @@ https://github.com/dask/distributed/issues/3691
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ... import runs, words
+from ... import forecast, runs, words
 from ...remedies import fixes, offers
 from ...report import Chart, Evidence, Finding, Fix, Measure, Series, Severity
 from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location
 from ..registry import rule
+
+_WHY = (
+    "The scheduler handles tasks one after the other, 0.2 to 1 ms each. More workers do not make that faster."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +85,7 @@ def _measure(
     title="The graph has very many tasks",
     severity="warning",
     thresholds=Thresholds(),
-    about=("computations",),
+    about=("computations", "collections"),
     measure=_measure,
 )
 def large_graph(
@@ -100,7 +108,77 @@ def large_graph(
             continue
         else:
             loss = min(loss, lasted)
-        yield _finding(c, severity, loss, lasted, limit, _fixes(c, cluster, limit, collections, load, code))
+        read = runs.read_by(c, collections, code)
+        yield _finding(c, severity, loss, lasted, limit, _fixes(read, c.at, cluster, limit, load, code))
+    for plan in forecast.coming(code, collections, computations):
+        yield from _coming(plan, collections, cluster, limit, load, code)
+
+
+def _coming(
+    plan: forecast.Coming,
+    collections: tuple[Collection, ...],
+    cluster: Cluster,
+    limit: Thresholds,
+    load: tuple[Load, ...],
+    code: tuple[Cell, ...],
+) -> Iterator[Finding]:
+    """Of what is about to be sent."""
+    c = plan.collection
+    # `persist()` fuses the steps of a dataframe, `compute()` does not
+    n = c.fused_tasks if plan.method == "persist" and c.fused_tasks is not None else c.n_tasks
+    if n is None or n < limit.n_tasks:
+        return
+    loss = n * limit.task_seconds
+    work = forecast.work_seconds(c, collections, cluster)
+    severity: Severity = "warning" if n >= limit.many_tasks else "info"
+    if work is not None:
+        if loss < limit.loss_seconds or loss < limit.loss_share * (loss + work):
+            return
+        severity = "warning"
+    layers = tuple((layer.prefix, layer.n_tasks) for layer in c.layers)
+    made = _made(layers, n) if n == c.n_tasks else ""
+    evidence = [
+        Evidence(label="tasks", value=n, unit="count", limit=limit.n_tasks, is_estimated=True),
+        Evidence(
+            label="handling them", value=loss, unit="seconds", is_estimated=True, limit=limit.loss_seconds
+        ),
+    ]
+    if work is not None:
+        evidence.append(Evidence(label="work itself", value=work, unit="seconds", is_estimated=True))
+    read = [x for x in collections if x is c or runs.is_made_from(c, x)]
+    yield large_graph.finding(
+        severity=severity,
+        subject=layers[0][0] if layers else "graph",
+        message=f"{words.code(c.name)} would send {words.count(n, 'task')}{made}: "
+        f"handling them takes ≈ {words.seconds(loss)}.",
+        why=_WHY,
+        evidence=tuple(evidence),
+        charts=_charts(layers),
+        at=plan.at,
+        fixes=_fixes(read, plan.at, cluster, limit, load, code),
+        loss_seconds=loss,
+        of_seconds=loss + work if work is not None else None,
+    )
+
+
+def _made(layers: tuple[tuple[str, int], ...], n: int) -> str:
+    """Which layers most of the tasks are of."""
+    most = ", ".join(words.code(name) for name, _ in layers[:3])
+    share = sum(k for _, k in layers[:3]) / max(1, n)
+    return f"; {most} make {words.share(min(1.0, share))} of them" if most else ""
+
+
+def _charts(layers: tuple[tuple[str, int], ...]) -> tuple[Chart, ...]:
+    return (
+        Chart(
+            kind="bars",
+            title="Tasks per layer",
+            unit="count",
+            series=(Series(name="tasks", values=tuple(float(n) for _, n in layers)),),
+            labels=tuple(name for name, _ in layers),
+            highlight=0 if layers else None,
+        ),
+    )
 
 
 def _finding(
@@ -111,9 +189,6 @@ def _finding(
     limit: Thresholds,
     offered: tuple[Fix, ...],
 ) -> Finding:
-    biggest = c.layers[:3]
-    in_them = sum(n for _, n in biggest)
-    most = ", ".join(words.code(name) for name, _ in biggest)
     of = f" of {words.seconds(lasted)}" if lasted is not None else ""
     evidence = [
         Evidence(label="tasks", value=c.n_tasks, unit="count", limit=limit.n_tasks),
@@ -131,25 +206,15 @@ def _finding(
         evidence.append(
             Evidence(label="typical work of a task", value=c.thread_seconds / c.n_tasks, unit="seconds")
         )
-    made = f"; {most} make {words.share(in_them / c.n_tasks)} of them" if most else ""
+    made = _made(c.layers, c.n_tasks)
     return large_graph.finding(
         severity=severity,
         subject=c.layers[0][0] if c.layers else "graph",
         message=f"One graph has {words.count(c.n_tasks, 'task')}{made}: "
         f"handling them takes ≈ {words.seconds(loss)}{of}.",
-        why="The scheduler handles tasks one after the other, 0.2 to 1 ms each. "
-        "More workers do not make that faster.",
+        why=_WHY,
         evidence=tuple(evidence),
-        charts=(
-            Chart(
-                kind="bars",
-                title="Tasks per layer",
-                unit="count",
-                series=(Series(name="tasks", values=tuple(float(n) for _, n in c.layers)),),
-                labels=tuple(name for name, _ in c.layers),
-                highlight=0 if c.layers else None,
-            ),
-        ),
+        charts=_charts(c.layers),
         at=c.at,
         fixes=offered,
         loss_seconds=loss,
@@ -158,20 +223,20 @@ def _finding(
 
 
 def _fixes(
-    c: Computation,
+    read: Iterable[Collection],
+    ailing: Location | None,
     cluster: Cluster,
     limit: Thresholds,
-    collections: tuple[Collection, ...],
     load: tuple[Load, ...],
     code: tuple[Cell, ...],
 ) -> tuple[Fix, ...]:
-    read = [x for x in runs.read_by(c, collections, code) if x.npartitions and x.nbytes]
+    read = [x for x in read if x.npartitions and x.nbytes]
     for x in sorted(read, key=lambda x: -(x.npartitions or 0)):
         held = x.nbytes.nbytes if x.nbytes else 0
         n = max(math.ceil(held / fixes.TARGET), limit.partitions_per_thread * max(1, cluster.nthreads))
         # Gluing a few neighbours together is not worth a new cell
         if x.npartitions and n * 2 <= x.npartitions:
-            return offers.glue(x, n, cluster=cluster, load=load, code=code, ailing=c.at)
+            return offers.glue(x, n, cluster=cluster, load=load, code=code, ailing=ailing)
     text = (
         "# several steps in one task for each partition\n"
         "def steps(part):\n"

@@ -3,8 +3,22 @@
 import pytest
 
 from jupyter_dask_doctor.rules.graph import large_graph
-from jupyter_dask_doctor.snapshot import Size
-from tests.healthy import T0, GiB, apply, change, code, collection, computation, run, sizes, snapshot
+from jupyter_dask_doctor.snapshot import Layer, Size
+from tests.healthy import (
+    T0,
+    GiB,
+    apply,
+    cell,
+    change,
+    code,
+    collection,
+    computation,
+    lazy,
+    name,
+    run,
+    sizes,
+    snapshot,
+)
 
 RAN = computation(
     n_tasks=100_000,
@@ -78,3 +92,77 @@ def test_measures_the_tasks():
     facts = sick()
     (measure,) = large_graph.measuring("assign", RAN.at, computations=facts.computations, code=facts.code)
     assert measure.value == 100_000
+
+
+MANY = lazy(
+    npartitions=20_000,
+    n_tasks=100_000,
+    fused_tasks=20_000,
+    layers=tuple(
+        Layer(name=name(prefix), prefix=prefix, n_tasks=20_000)
+        for prefix in ("assign", "getitem", "gt", "mul", "read_parquet")
+    ),
+)
+
+
+def planned(text="df.compute()", **changes):
+    """`df` is about to be computed."""
+    facts = {"computations": (), "collections": (MANY,), "code": unrun(text)}
+    return snapshot(**facts | changes)
+
+
+def unrun(text):
+    return (*code("df = load()"), cell("c2", text, None, None, None))
+
+
+def test_speaks_before_it_runs():
+    facts = planned()
+    (finding,) = run(large_graph, facts)
+    assert finding.id == "large-graph:assign"
+    assert finding.severity == "warning"
+    assert finding.message == (
+        "`df` would send 100,000 tasks; `assign`, `getitem`, `gt` make 60 % of them: handling them takes ≈ 20 s."
+    )
+    assert finding.at.cell_id == "c2"
+    (fix,) = finding.fixes
+    assert apply(fix, facts.code)[1] == "df = df.repartition(npartitions=24)"
+    assert fix.rerun == ("c2",)
+
+
+def test_where_the_work_is_not_known_it_is_worth_knowing():
+    blind = change(MANY, nbytes=None, reads=())
+    (finding,) = run(large_graph, planned(collections=(blind,)))
+    assert finding.severity == "info"
+    (finding,) = run(large_graph, planned(collections=(change(blind, n_tasks=1_000_000),)))
+    assert finding.severity == "warning"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"collections": (change(MANY, n_tasks=49_999),)},
+        {"collections": (change(MANY, n_tasks=None),)},
+        {"collections": (change(MANY, is_persisted=True),)},
+        {"collections": (change(MANY, nbytes=Size(nbytes=1_000 * GiB, known="estimated")),)},  # long work
+        {"code": unrun("df.persist()")},  # fused
+        {"code": unrun("df.head()")},
+        {"code": unrun("if False:\n    df.compute()")},
+        {"code": code("df = load()", "df.compute()")},  # it ran
+    ],
+)
+def test_is_quiet_before(changes):
+    assert not run(large_graph, planned(**changes))
+
+
+def test_what_was_sent_is_told_once():
+    running = (*code("df = load()"), cell("c2", "df.compute()", 2, T0 + 20, None))
+    assert run(large_graph, planned(code=running))
+    sent = change(RAN, stop=None, is_done=False)
+    (finding,) = run(large_graph, planned(code=running, computations=(sent,)))
+    assert finding.message.startswith("One graph has")
+
+
+def test_a_small_result_says_nothing_of_the_work():
+    total = change(MANY, npartitions=1, nbytes=Size(nbytes=8, known="exact"), reads=())
+    (finding,) = run(large_graph, planned(collections=(total,)))
+    assert finding.severity == "info"

@@ -3,7 +3,21 @@
 import pytest
 
 from jupyter_dask_doctor.rules.graph import unfused_compute
-from tests.healthy import T0, apply, at, change, code, collection, computation, run, snapshot
+from jupyter_dask_doctor.snapshot import Size
+from tests.healthy import (
+    T0,
+    GiB,
+    apply,
+    at,
+    cell,
+    change,
+    code,
+    collection,
+    computation,
+    lazy,
+    run,
+    snapshot,
+)
 
 RAN = computation(n_tasks=4_500, fused_tasks=600, stop=T0 + 28.5)
 
@@ -108,3 +122,44 @@ def test_measures_the_time_and_the_tasks():
     facts = sick()
     measured = unfused_compute.measuring("df", RAN.at, computations=facts.computations, code=facts.code)
     assert [(m.label, m.value) for m in measured] == [("computing", 8.0), ("tasks", 4_500)]
+
+
+LAZY = lazy(n_tasks=4_500, fused_tasks=600, npartitions=300)
+
+
+def planned(text="df.compute()", **changes):
+    """`df` is about to be computed."""
+    cells = (*code("df = load()"), cell("c2", text, None, None, None))
+    return snapshot(**{"computations": (), "collections": (change(LAZY, **changes),), "code": cells})
+
+
+def test_speaks_before_it_runs():
+    facts = planned()
+    (finding,) = run(unfused_compute, facts)
+    assert finding.id == "unfused-compute:df"
+    assert finding.severity == "warning"
+    assert finding.message == "`df` would be computed with 4,500 tasks; fused it is 600."
+    assert all(e.is_estimated for e in finding.evidence)
+    assert apply(finding.fixes[0], facts.code)[1] == "df.optimize().compute()"
+
+
+def test_is_worth_knowing_where_the_work_is_not_known():
+    (finding,) = run(unfused_compute, planned(nbytes=None, reads=()))
+    assert finding.severity == "info"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"text": "df.persist()"},
+        {"text": "df.x.sum().compute()"},  # what is sent is not known
+        {"n_tasks": None},
+        {"fused_tasks": None},
+        {"fused_tasks": 2_300},
+        {"n_tasks": 2_200},  # 0.96 s
+        {"n_tasks": 480, "fused_tasks": 10},
+        {"nbytes": Size(nbytes=200 * GiB, known="estimated")},
+    ],
+)
+def test_is_quiet_before(changes):
+    assert not run(unfused_compute, planned(**changes))
