@@ -220,7 +220,7 @@ describe('the section Data', () => {
       })
     );
     expect(container.textContent).toContain(
-      '83 % of the 1,200,000 rows of partition 17 share one value: <i>country</i> = US'
+      '83 % of the 1,200,000 rows looked at in partition 17 share one value: <i>country</i> = US'
     );
     expect(container.querySelector('i')).toBeNull();
   });
@@ -401,7 +401,7 @@ describe('the section Graph', () => {
       ...container.querySelectorAll('.jp-DaskDoctorPanel-layers')
     ];
     expect([...inside.children].map(line => line.textContent)).toEqual([
-      '<b>lookup</b> pandas.DataFrame200 MiB in each of 24 tasks',
+      '<b>lookup</b>200 MiBpandas.DataFrame · in each of 24 tasks',
       'numpy.ndarray10 MiB'
     ]);
     expect(container.querySelector('b')).toBeNull();

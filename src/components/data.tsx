@@ -201,7 +201,7 @@ function HotKeyView({ hot }: { hot: HotKey }): JSX.Element {
   return (
     <p className="jp-DaskDoctorPanel-hot">
       {trans.__(
-        '%1 of the %2 rows of partition %3 share one value:',
+        '%1 of the %2 rows looked at in partition %3 share one value:',
         quantity(hot.share, 'share'),
         count(hot.n_rows),
         cut(hot.partition, MAX_NAME)

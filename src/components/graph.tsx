@@ -124,24 +124,15 @@ function EmbeddedList(props: {
       <ul className="jp-DaskDoctorPanel-layers">
         {props.embedded.map((each, i) => (
           <li key={i}>
-            <span>
-              {each.variable !== null && (
-                <>
-                  <code>{cut(each.variable, MAX_NAME)}</code>{' '}
-                </>
-              )}
-              <span className="jp-DaskDoctorPanel-muted">
-                {cut(each.type, MAX_NAME)}
-              </span>
-            </span>
-            <span>
-              {each.n_times > 1
-                ? trans.__(
-                    '%1 in each of %2 tasks',
-                    bytes(each.nbytes),
-                    count(each.n_times)
-                  )
-                : bytes(each.nbytes)}
+            <code>{cut(each.variable ?? each.type, MAX_NAME)}</code>
+            <span>{bytes(each.nbytes)}</span>
+            <span className="jp-DaskDoctorPanel-muted">
+              {[
+                ...(each.variable === null ? [] : [cut(each.type, MAX_NAME)]),
+                ...(each.n_times > 1
+                  ? [trans.__('in each of %1 tasks', count(each.n_times))]
+                  : [])
+              ].join(' · ')}
             </span>
           </li>
         ))}

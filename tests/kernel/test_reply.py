@@ -135,6 +135,26 @@ def test_a_reply_is_what_the_schema_says():
         assert msgspec.convert(reply, Reply).status.message
 
 
+def test_sides_of_another_age_understand_what_they_know():
+    ready = Composer("s").compose(
+        status=LIVE, snapshot=a_snapshot(collections=(a_collection(),), computations=(computation(),))
+    )
+    reply = json.loads(json.dumps(ready.answer(since=0, time=2.0)))
+    assert reply["graphs"]
+    # From a kernel whose side does not know of graphs or of columns.
+    older = {name: value for name, value in reply.items() if name not in ("graphs", "hidden_jobs")}
+    (one,) = older["collections"]
+    older["collections"] = [
+        {name: one[name] for name in ("name", "kind", "npartitions", "nbytes", "largest", "is_persisted",
+                                      "is_eager", "sizes", "at")}
+    ]  # fmt: skip
+    told = msgspec.convert(older, Reply)
+    assert (told.graphs, told.collections[0].name, told.collections[0].columns) == ((), "df", ())
+    # And from one that knows of more.
+    newer = {**reply, "moons": 3, "collections": [{**one, "colour": "red"}]}
+    assert msgspec.convert(newer, Reply).collections[0].name == "df"
+
+
 def test_since_leaves_out_what_is_known():
     composer = Composer("s")
     first = composer.compose(status=LIVE, snapshot=a_snapshot(), report=a_report(a_finding()))

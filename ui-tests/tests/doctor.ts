@@ -46,6 +46,13 @@ export class Doctor {
     });
   }
 
+  /** What a section holds. */
+  body(name: string): Locator {
+    return this.panel.locator('.jp-DaskDoctorPanel-section').filter({
+      has: this.page.locator('.jp-DaskDoctorPanel-sectionTitle', { hasText: name })
+    });
+  }
+
   get treated(): Locator {
     return this.panel.locator('.jp-DaskDoctorPanel-treated');
   }
