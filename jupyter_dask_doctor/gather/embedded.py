@@ -249,8 +249,8 @@ class _Search:
 
     def _look(self, value: Any, times: int, depth: int) -> None:
         kind = type(value)
-        module = kind.__module__
-        if depth > MAX_DEPTH or value is None or type(module) is not str:
+        module = weights.module_of(kind)
+        if depth > MAX_DEPTH or value is None:
             return
         if module == "dask._task_spec":
             self._node(value, kind.__name__, times, depth)

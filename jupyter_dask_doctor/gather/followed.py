@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
+from .weights import module_of
+
 #: What an optimizer does: "array" joins blockwise layers and fuses chains of tasks, "bag" fuses chains, a Delayed's
 #: does nothing but leave out what is not needed.
 Fuses = Literal["array", "bag", "nothing"]
@@ -94,7 +96,7 @@ def _search(value: Any, found: set[Any], depth: int) -> None:
 def is_node(value: Any) -> bool:
     """A task of Dask's own making; there are some of the shuffle's."""
     kind = type(value)
-    return kind.__module__ in _NODES and hasattr(kind, "dependencies")
+    return module_of(kind) in _NODES and hasattr(kind, "dependencies")
 
 
 _NODES = frozenset(

@@ -18,13 +18,20 @@ _PLAIN = frozenset([int, float, complex, bool, str, bytes, bytearray, type(None)
 _CONTAINERS = frozenset([list, tuple, dict, set, frozenset])
 
 
+def module_of(kind: type) -> str:
+    """Where a class was made; "" when it does not say. Not by attribute: its own class may answer anything."""
+    module = type.__dict__["__module__"].__get__(kind)
+    return module if type(module) is str else ""
+
+
+def name_of(kind: type) -> str:
+    """As `module_of`, what it is called."""
+    return str(type.__dict__["__qualname__"].__get__(kind))[:100]
+
+
 def type_name(value: object) -> str:
     """As users call it: "numpy.ndarray", "pandas.DataFrame", "list"."""
-    kind = type(value)
-    module: object = kind.__module__
-    if type(module) is not str:  # a class may say anything
-        return kind.__qualname__[:100]
-    name = kind.__qualname__[:100]
+    module, name = module_of(type(value)), name_of(type(value))
     if module in ("builtins", "__main__", ""):
         return name
     root = module.partition(".")[0]
@@ -34,13 +41,13 @@ def type_name(value: object) -> str:
 def is_array(value: object) -> bool:
     """Exactly NumPy's own."""
     kind = type(value)
-    return kind.__module__ == "numpy" and kind.__name__ == "ndarray"
+    return module_of(kind) == "numpy" and name_of(kind) == "ndarray"
 
 
 def is_frame(value: object) -> bool:
     """A table, a column or an index of pandas, exactly."""
-    module = type(value).__module__
-    if type(module) is not str or not (module == "pandas" or module.startswith("pandas.core.")):
+    module = module_of(type(value))
+    if not (module == "pandas" or module.startswith("pandas.core.")):
         return False
     return any(hasattr(type(value), name) for name in ("_mgr", "_values")) and hasattr(
         type(value), "to_numpy"
@@ -48,7 +55,7 @@ def is_frame(value: object) -> bool:
 
 
 def is_arrow(value: object) -> bool:
-    return type(value).__module__ == "pyarrow.lib" and hasattr(type(value), "nbytes")
+    return module_of(type(value)) == "pyarrow.lib" and hasattr(type(value), "nbytes")
 
 
 def is_data(value: object) -> bool:
@@ -107,7 +114,7 @@ def _frame(frame: Any) -> int:
     for array in arrays_of(frame):
         if is_array(array):
             total += weigh(array)
-        elif type(array).__module__.startswith("pandas."):
+        elif module_of(type(array)).startswith("pandas."):
             # Of pandas' own; object strings among them hide behind an array of pointers
             inner = getattr(array, "_ndarray", None)
             total += weigh(inner) if is_array(inner) else int(array.nbytes)
