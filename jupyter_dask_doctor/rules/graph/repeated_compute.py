@@ -32,9 +32,10 @@ When the results were in memory and not made again; when the second is the `pers
 was simply run again; for futures from `submit` and `map`, whose names say nothing of what they compute.
 
 ## Fix safety
-Needs review. A persisted collection stays in memory as long as its variable lives, and columns that later
-steps do not need are kept with it. It is inserted only where its size is known and below half of the memory
-that is free. Data that changes at its source is not read anew.
+Needs review. A persisted collection stays in memory as long as its variable lives. Where the text of all cells
+says for certain which columns of a frame they use, only these are kept: a cell that wants another one later needs
+the frame of before. It is inserted only where its size is known and below half of the memory that is free. Data
+that changes at its source is not read anew.
 
 ## References
 https://docs.dask.org/en/stable/dataframe-best-practices.html#persist-intelligently
@@ -44,12 +45,13 @@ https://docs.dask.org/en/stable/best-practices.html#avoid-calling-compute-repeat
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ... import runs, source, words
-from ...remedies import fixes
+from ...remedies import columns, fixes
 from ...report import Evidence, Finding, Fix, Measure
 from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location, TaskGroup
 from ..registry import rule
@@ -280,25 +282,62 @@ def _fixes(
     if kept is None or not fixes.is_name(kept.name):
         text = "# one run for several results\na, b = dask.compute(x.sum(), x.mean())"
         return (fixes.advice(text, title="Compute results together", expect="the shared part runs once"),)
-    text = fixes.persist(kept.name)
+    names = columns.used(kept, code)
+    held, text = _nbytes(kept, mine, groups, collections), fixes.persist(kept.name)
+    told = words.nbytes(held) if held is not None else ""
+    if names is not None and (part := columns.nbytes(kept, names)) is not None:
+        before = f"{told} → " if held is not None and held > part.nbytes else ""
+        held, told = part.nbytes, f"{before}{words.nbytes(part.nbytes)}"
+        shown = ", ".join(json.dumps(name, ensure_ascii=False) for name in names)
+        text = f"{kept.name} = {kept.name}[[{shown}]].persist()"
     title = f"Keep {words.code(kept.name)} on the workers"
-    held = _nbytes(kept, mine, groups, collections)
+    together = _together(mine, code, ailing)
     if held is None:
         expect = "the shared part runs once; its size is not known: see that it fits in memory first"
-        return (fixes.advice(text, title=title, expect=expect),)
+        return (fixes.advice(text, title=title, expect=expect), *together)
     free = None
     if cluster.memory_limit is not None:
         free = cluster.memory_limit - (load[-1].managed + load[-1].unmanaged if load else 0)
     if free is not None and held >= limit.free_share * free:
         expect = f"it needs {words.nbytes(held)}, too much for the {words.nbytes(max(0, free))} that are free"
-        return (fixes.advice(f"# select columns and rows first\n{text}", title=title, expect=expect),)
+        return (
+            *together,
+            fixes.advice(f"# select columns and rows first\n{text}", title=title, expect=expect),
+        )
     about = "" if kept.sizes or kept.nbytes else "≈ "
-    expect = (
-        f"computed once; {about}{words.nbytes(held)} stay in memory as long as {words.code(kept.name)} lives"
-    )
+    expect = f"computed once; {about}{told} stay in memory as long as {words.code(kept.name)} lives"
+    if names is not None and "[[" in text:
+        expect += f", with the {words.count(len(names), 'column')} of {len(kept.columns)} that the cells use"
     return (
         fixes.rebind(
             kept.name, text, binding=runs.cell_at(code, kept.at), ailing=ailing, title=title, expect=expect
+        ),
+    )
+
+
+def _together(mine: list[_Repeat], code: tuple[Cell, ...], ailing: Location | None) -> tuple[Fix, ...]:
+    """One run for what neighbours ask, with their own words; nothing is kept."""
+    asked = []
+    for at in dict.fromkeys([mine[0].first.at, *(r.computation.at for r in mine)]):
+        cell = runs.cell_at(code, at)
+        tree = source.parse(cell.source) if cell is not None else None
+        for call in fixes.calls(tree, "compute") if tree is not None else ():
+            if (
+                cell is not None
+                and isinstance(call.func, ast.Attribute)
+                and not call.args
+                and not call.keywords
+            ):
+                asked.append(source.text(cell.source, source.span(cell.source, call.func.value)))
+    asked = list(dict.fromkeys(asked))
+    if not 2 <= len(asked) <= 8 or any("\n" in text for text in asked):
+        return ()
+    results = ", ".join("abcdefgh"[: len(asked)])
+    return (
+        fixes.advice(
+            f"{results} = dask.compute({', '.join(asked)})",
+            title="Compute the results together",
+            expect="the shared part runs once, and nothing is kept",
         ),
     )
 

@@ -110,6 +110,8 @@ def _measure(
     thresholds=Thresholds(),
     about=("computations", "phases"),
     yields_to={
+        "deep-expression": "cell",
+        "eager-metadata": "cell",
         "embedded-data": "cell",
         "large-graph": "cell",
         "unrunnable-tasks": "cell",

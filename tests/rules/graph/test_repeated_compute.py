@@ -3,7 +3,7 @@
 import pytest
 
 from jupyter_dask_doctor.rules.graph import repeated_compute
-from jupyter_dask_doctor.snapshot import Size
+from jupyter_dask_doctor.snapshot import Column, Size
 from tests.healthy import (
     T0,
     GiB,
@@ -225,3 +225,41 @@ def test_is_quiet_of_other_columns_of_the_same_files():
     same = tuple(change(g, name=groups[0].name) for g in groups)
     both = tuple(change(c, names=(*c.names, groups[0].name)) for c in (first, again))
     assert run(repeated_compute, change(facts, groups=same, computations=both))
+
+
+def test_keeps_only_the_columns_that_the_cells_use():
+    wide = change(
+        LAZY,
+        columns=tuple(
+            Column(name=n, dtype="float64", nbytes=Size(nbytes=256 * MiB, known="estimated")) for n in "xyzw"
+        ),
+        n_columns=4,
+    )
+    facts = sick(collections=(wide,))
+    (finding,) = run(repeated_compute, facts)
+    (fix,) = finding.fixes
+    assert apply(fix, facts.code)[1] == 'clean = clean[["x"]].persist()'
+    assert fix.expect == (
+        "computed once; 1 GiB → 256 MiB stay in memory as long as `clean` lives, "
+        "with the 1 column of 4 that the cells use"
+    )
+    unknown = change(wide, columns=tuple(change(c, nbytes=None) for c in wide.columns))
+    (finding,) = run(repeated_compute, sick(collections=(unknown,)))
+    assert finding.fixes[0].code == "clean = clean.persist()"
+
+
+def test_less_fits_where_all_of_it_does_not():
+    huge = tuple(
+        Column(name=n, dtype="float64", nbytes=Size(nbytes=4 * GiB, known="estimated")) for n in "xyz"
+    )
+    wide = change(LAZY, nbytes=Size(nbytes=12 * GiB, known="estimated"), columns=huge, n_columns=3)
+    (finding,) = run(repeated_compute, sick(collections=(wide,)))
+    assert finding.fixes[0].edits
+
+
+def test_neighbours_are_asked_together_where_it_does_not_fit():
+    (finding,) = run(repeated_compute, sick(collections=(change(LAZY, nbytes=None),)))
+    assert [f.code for f in finding.fixes] == [
+        "clean = clean.persist()",
+        "a, b = dask.compute(clean.x.sum(), clean.x.mean())",
+    ]
