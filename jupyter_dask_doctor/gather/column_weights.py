@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+#: What one more row of text takes besides the text: an offset in Arrow; a pointer and a Python string's head.
+ARROW_OFFSET = 8
+OBJECT_HEAD = 8 + 49
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weight:

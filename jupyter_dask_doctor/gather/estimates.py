@@ -13,12 +13,20 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from ..snapshot import Known, Size
-from .column_weights import Weight, Weights, by_meta, dtypes_of, fixed, index_weight, is_text, width
+from .column_weights import (
+    ARROW_OFFSET,
+    OBJECT_HEAD,
+    Weight,
+    Weights,
+    by_meta,
+    dtypes_of,
+    fixed,
+    index_weight,
+    is_text,
+    width,
+)
 from .frame_hazards import kinds, operand
 
-#: What one more row of text takes besides the text: an offset in Arrow, a pointer and a Python string's head.
-ARROW_OFFSET = 8
-OBJECT_HEAD = 8 + 49
 #: A number or the like that stands alone.
 SCALAR = 32
 
@@ -319,7 +327,10 @@ def _joined(weights: Weights, n: int) -> Weights:
 def _sum(weights: Weights, meta: Any) -> Estimate:
     from dask.sizeof import sizeof
 
-    dtypes = dict(dtypes_of(meta))
+    pairs = dtypes_of(meta)
+    dtypes = dict(pairs)
+    if len(dtypes) < len(pairs):  # two columns of one name
+        return Estimate()
     held = {
         label: _held(weight, dtypes.get(label), weights.n_rows) for label, weight in weights.columns.items()
     }

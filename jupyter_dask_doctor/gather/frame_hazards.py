@@ -10,8 +10,6 @@ from typing import Any
 #: A constant beyond this stands in the tree: each rewriting would hash it anew.
 MAX_CONSTANT = 10_000_000
 MAX_ITEMS = 100
-#: Rows of a frame in the graph whose index is not sorted: each rewriting would sort it anew.
-MAX_UNSORTED = 1_000_000
 MAX_CLASSES = 1_000
 
 _classes: dict[type, frozenset[str]] = {}
@@ -46,7 +44,9 @@ def has_partition_size(node: Any) -> bool:
 
 
 def is_read(node: Any) -> bool:
-    """Whether what the node needs from a file system was read already, by a call of the user's own."""
+    """Whether what the node needs was read from files, or looked up in a frame, by a call of the user's own."""
+    if "FromPandasDivisions" in kinds(node):
+        return bool(getattr(node.operand("frame"), "_division_info", None))
     if not hasattr(type(node), "_dataset_info"):
         return True
     if operand(node, "_dataset_info_cache") is None:
@@ -59,8 +59,8 @@ def is_read(node: Any) -> bool:
 def why_not_rewritten(nodes: Sequence[Any]) -> str | None:
     """Why the optimizer must not be run on a tree of these nodes; None when it may.
 
-    It computes nothing of its own accord, but some steps read footers of files, sort or hash what they are
-    made with, each time that the optimizer makes a new one of them.
+    It computes nothing of its own accord, but some steps read footers of files or hash what they are made with,
+    each time that the optimizer makes a new one of them.
     """
     lengths = any(_asks_length(node) for node in nodes)
     for node in nodes:
@@ -71,8 +71,6 @@ def why_not_rewritten(nodes: Sequence[Any]) -> str | None:
             return "optimizing would count the rows of its files"
         if "FromMap" in of and operand(node, "user_meta") is _no_default() and len(nodes) > 2:
             return "optimizing would call the function of its from_map again, which was given no meta"
-        if "FromPandas" in of and _would_sort(node):
-            return "optimizing would sort the frame it is made from"
         if "FromPandas" not in of and any(_is_large(item) for item in _constants(node)):
             return "a large constant in it would be hashed again"
     return None
@@ -83,43 +81,12 @@ def _asks_length(node: Any) -> bool:
     return bool(of & {"Len", "Lengths", "Size"}) and "GroupByBase" not in of
 
 
-def sealed(expr: Any, nodes: Sequence[Any]) -> Any:
-    """The same tree in which steps that call the user's functions have their meta.
-
-    Without it the optimizer calls a function of the user's on invented data whenever it makes a new step of it.
-    """
-    open_ones = {node._name for node in nodes if _calls_for_meta(node)}
-    if not open_ones:
-        return expr
-    made: dict[str, Any] = {}
-
-    def make(node: Any) -> Any:
-        name = node._name
-        if name not in made:
-            parts = [make(part) if _is_expr(part) else part for part in node.operands]
-            if name in open_ones:
-                place = type(node)._parameters.index("meta")
-                parts[place] = node.__dict__["_meta"]
-            same = all(new is old for new, old in zip(parts, node.operands, strict=True))
-            made[name] = node if same else type(node)(*parts)
-        return made[name]
-
-    return make(expr)
-
-
-def _calls_for_meta(node: Any) -> bool:
-    parameters = type(node)._parameters
-    if "meta" not in parameters or "_meta" not in node.__dict__:
-        return False
-    meta = node.operand("meta")
-    return (meta is None or meta is _no_default()) and any(callable(item) for item in node.operands)
-
-
 def _no_default() -> Any:
     return getattr(sys.modules.get("dask.dataframe.dask_expr._expr"), "no_default", object)
 
 
-def _is_expr(value: Any) -> bool:
+def is_expr(value: Any) -> bool:
+    """Whether it is an expression, of any of Dask's kinds."""
     return hasattr(type(value), "_parameters")
 
 
@@ -134,16 +101,9 @@ def _has_lengths(node: Any) -> bool:
     return info is not None and bool(info.get("plan", {}).get("statistics"))
 
 
-def _would_sort(node: Any) -> bool:
-    if not getattr(node, "sort", False):
-        return False
-    frame = node.operand("frame")._data
-    return len(frame) > MAX_UNSORTED and not frame.index.is_monotonic_increasing
-
-
 def _constants(node: Any) -> Iterable[Any]:
     for item in node.operands:
-        if _is_expr(item):
+        if is_expr(item):
             continue
         yield item
         if isinstance(item, Mapping):

@@ -12,8 +12,9 @@ from typing import Any
 
 from ..snapshot import PartitionSizes, Read
 from . import text_sources
-from .column_weights import Weight, Weights, by_meta, fixed, index_weight, may_be_text
+from .column_weights import ARROW_OFFSET, Weight, Weights, by_meta, fixed, index_weight, may_be_text
 from .frame_hazards import kinds, operand
+from .frame_twins import count, is_cut, starts
 from .parquet_sources import parquet
 from .text_samples import text_bytes
 
@@ -74,14 +75,15 @@ def _from_pandas(step: Any) -> Weights:
     frame = step.operand("frame")._data
     n_rows = len(frame)
     is_series = frame.ndim == 1
-    wanted = step.columns if not is_series else [frame.name]
+    dtypes = {frame.name: frame.dtype} if is_series else dict(zip(frame.columns, frame.dtypes, strict=True))
+    wanted = dtypes if is_series else set(step.columns)
     columns: dict[Any, Weight | None] = {}
-    for label in wanted:
-        column = frame if is_series else frame[label]
-        columns[label] = fixed(column.dtype, n_rows, is_counted=True) if column.ndim == 1 else None
-        if columns[label] is None and column.ndim == 1:
-            columns[label] = _text(column)
-    locations = step._locations()
+    for label, dtype in dtypes.items():
+        if label in wanted:
+            weight = fixed(dtype, n_rows, is_counted=True)
+            columns[label] = weight or _text(frame if is_series else frame[label])
+    n = count(step) if type(step).__name__ == "FromPandas" and not is_cut(step) else 0
+    locations = [*starts(n_rows, n), n_rows] if n else step._locations()
     rows = [end - start for start, end in pairwise(locations)]
     chosen = operand(step, "_partitions")
     kept = rows if chosen is None else [rows[place] for place in chosen]
@@ -99,8 +101,10 @@ def _from_pandas(step: Any) -> Weights:
 def _text(column: Any) -> Weight | None:
     """Text in memory, from values here and there."""
     n = len(column)
-    if not n:
-        return Weight(nbytes=0, is_text=True)
+    if not n or column.ndim > 1:  # two of one name
+        return None if n else Weight(nbytes=0, is_text=True)
+    if getattr(column.dtype, "storage", "") == "pyarrow":
+        return Weight(nbytes=max(0, column.memory_usage(index=False) - ARROW_OFFSET * n), is_text=True)
     # Not at even distances: data often has a rhythm of its own.
     places = range(n) if n <= MAX_VALUES else random.Random(0).sample(range(n), MAX_VALUES)
     values = column.iloc[list(places)]

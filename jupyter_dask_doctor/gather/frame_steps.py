@@ -36,13 +36,14 @@ _KINDS: Mapping[str, OperationKind] = {
 }
 
 
-def operations(nodes: Sequence[Any], is_safe: Callable[[Any], bool]) -> tuple[Operation, ...]:
-    """Of nodes in order, from the sources to the end. `is_safe`: whether a node may be asked for its partitions."""
+def operations(nodes: Sequence[Any], twin: Callable[[Any], Any]) -> tuple[Operation, ...]:
+    """Of nodes in order, from the sources to the end. `twin`: what to ask for the partitions of a
+    node; None when it must not be asked."""
     found = []
     for node in nodes:
         kind = _kind(node)
         if kind is not None:
-            found.append(_operation(node, kind, is_safe))
+            found.append(_operation(node, kind, twin))
     return tuple(found[:MAX_OPERATIONS])
 
 
@@ -64,19 +65,21 @@ def _kind(node: Any) -> OperationKind | None:
     return "alignment" if "Concat" in of and _concat_aligns(node) else None
 
 
-def _operation(node: Any, kind: OperationKind, is_safe: Callable[[Any], bool]) -> Operation:
+def _operation(node: Any, kind: OperationKind, twin: Callable[[Any], Any]) -> Operation:
     frames = [part for part in node.dependencies() if getattr(part, "ndim", 0) > 0]
     if kind in ("resample", "rolling", "map_partitions", "repartition", "loc", "groupby"):
         frames = frames[:1]
     inputs = [
-        (part.npartitions, bool(part.known_divisions)) if is_safe(part) else (None, None) for part in frames
+        (None, None) if asked is None else (asked.npartitions, bool(asked.known_divisions))
+        for asked in map(twin, frames)
     ]
+    own = twin(node)
     function = operand(node, "func") if kind in ("map_partitions", "groupby") else None
     return Operation(
         kind=kind,
         name=str(node._name),
         n_in=tuple(n for n, _ in inputs),
-        n_out=node.npartitions if is_safe(node) else None,
+        n_out=None if own is None else own.npartitions,
         known_divisions=tuple(known for _, known in inputs),
         is_on_index=kind in ("join", "resample", "alignment") or _works_on_index(node, kind),
         columns=tuple(dict.fromkeys(_columns(node, kind)))[:MAX_COLUMNS],

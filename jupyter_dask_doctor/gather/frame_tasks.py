@@ -7,13 +7,13 @@ wherever their number follows from partitions.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..snapshot import Layer
 from . import fusion
-from .frame_hazards import kinds, operand, sealed
+from .frame_hazards import kinds, operand
 
 #: Layers told, most tasks first.
 MAX_LAYERS = 20
@@ -35,13 +35,12 @@ class Tasks:
     gap: str | None = None
 
 
-def tasks_of(expr: Any, nodes: Sequence[Any]) -> Tasks:
+def tasks_of(expr: Any) -> Tasks:
     """What `compute()` and `.optimize().compute()` would send. Runs the optimizer: see `frame_hazards` first."""
     from dask.utils import key_split
 
-    asked = sealed(expr, nodes)
-    finalize = getattr(asked, "finalize_compute", None)
-    lowered = (asked if finalize is None else finalize()).optimize(fuse=False)
+    finalize = getattr(expr, "finalize_compute", None)
+    lowered = (expr if finalize is None else finalize()).optimize(fuse=False)
     layers: list[Layer] = []
     steps = list(lowered.walk())
     for step in steps:

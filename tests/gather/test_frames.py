@@ -13,7 +13,7 @@ import pytest
 from dask.dataframe.dask_expr.io.parquet import _STATS_CACHE
 from distributed import Client, LocalCluster, wait
 
-from jupyter_dask_doctor.gather import frames
+from jupyter_dask_doctor.gather import frame_look, frames
 from jupyter_dask_doctor.gather.frame_tasks import n_tasks
 from jupyter_dask_doctor.gather.frames import describe_frame
 
@@ -262,7 +262,7 @@ def test_a_chain_that_is_too_long_to_optimize_says_so(a):
 
 
 def test_a_chain_that_is_too_long_to_walk_says_so(monkeypatch, a):
-    monkeypatch.setattr(frames, "MAX_STEPS", 500)
+    monkeypatch.setattr(frame_look, "MAX_STEPS", 500)
     frame = a.x
     for i in range(600):
         frame = frame + i
@@ -399,7 +399,7 @@ def _with(frame, other):
 
 def test_a_second_look_is_remembered(monkeypatch, a):
     first = look(a.groupby("k").x.sum())
-    monkeypatch.setattr(frames, "_Look", None)
+    monkeypatch.setattr(frames, "Look", None)
     assert look(a.groupby("k").x.sum()) == first
 
 
@@ -458,7 +458,7 @@ def test_what_a_version_of_dask_lacks_leaves_a_gap(monkeypatch, a):
         raise AttributeError("no such thing")
 
     for name in ("tasks_of", "operations", "estimate"):
-        monkeypatch.setattr(frames, name, missing)
+        monkeypatch.setattr(frame_look, name, missing)
     found = look(a.groupby("k").x.sum())
     assert (found.npartitions, found.n_tasks, found.operations, found.nbytes) == (1, None, (), None)
     assert found.gaps == (
