@@ -13,10 +13,10 @@ from dataclasses import replace
 from typing import Any
 
 from ..snapshot import Collection, CollectionKind
-from . import embedded
+from . import embedded, graphs, locks
 from .frames import describe_frame
 from .futures import describe_futures, futures_in
-from .graphs import describe_graph, kind_of, own_name
+from .graphs import describe_graph, kind_of
 from .in_memory import BoundAt, Sizes, is_a
 from .variables import Variables
 from .wrapped import Part, parts_of, store_of
@@ -33,6 +33,7 @@ MAX_SECONDS = 1.0
 _Known = tuple[Collection, frozenset[str], frozenset[str]]
 
 
+@locks.free()
 def profile(
     namespace: Mapping[str, object],
     *,
@@ -85,6 +86,7 @@ def profile(
     )
 
 
+@locks.free()
 def describe_asked(
     values: Iterable[object], namespace: Mapping[str, object], *, sizes: Sizes, bound_at: BoundAt
 ) -> tuple[Collection, ...]:
@@ -108,7 +110,7 @@ class _Look:
         self._sizes = sizes
         self._bound_at = bound_at
         self._variables = variables
-        self._deadline = time.monotonic() + MAX_SECONDS
+        self._deadline = time.thread_time() + MAX_SECONDS
 
     def describe(self, name: str, value: object) -> list[_Known]:
         """What it is, what it is known by and all that it keeps alive; several for what wraps several."""
@@ -134,7 +136,8 @@ class _Look:
             frame = describe_frame(name, value, sizes=self._sizes, at=at)
             if frame.is_persisted:
                 return frame
-            return replace(frame, embedded=embedded.of_frame(value._expr, self._variables, frame.npartitions))
+            found, gap = embedded.of_frame(value._expr, self._variables, frame.npartitions)
+            return replace(frame, embedded=found, gaps=(*frame.gaps, *gap)[:5])
         kind = kind_of(value)
         if kind is not None:
             return describe_graph(
@@ -144,7 +147,7 @@ class _Look:
                 sizes=self._sizes,
                 at=at,
                 variables=self._variables,
-                is_in_time=time.monotonic() < self._deadline,
+                is_in_time=time.thread_time() < self._deadline,
             )
         return describe_futures(name, value, _count(value), sizes=self._sizes, at=at)
 
@@ -156,7 +159,7 @@ class _Look:
             sizes=self._sizes,
             at=self._bound_at(name),
             variables=self._variables,
-            is_in_time=time.monotonic() < self._deadline,
+            is_in_time=time.thread_time() < self._deadline,
         )
         store = store_of(part)
         if store is not None and not array.reads:
@@ -202,15 +205,16 @@ def _with_names(one: Collection, value: Any) -> _Known:
     if one.kind == "futures":
         keys = frozenset(str(future.key) for future in futures_in(value))
         return one, keys, keys
-    own = frozenset([_own_name(value)])
+    own = frozenset([own_name(value)])
     return one, own, own.union(one.names)
 
 
-def _own_name(value: Any) -> str:
+def own_name(value: Any) -> str:
+    """Of a collection's outermost expression or layer; "" for anything else."""
     if is_a(value, "dask.dataframe.dask_expr._collection", "FrameBase"):
         return str(value._expr._name)
     kind = kind_of(value)
-    return "" if kind is None else own_name(value, kind)
+    return "" if kind is None else graphs.own_name(value, kind)
 
 
 def _inside(value: object) -> frozenset[str]:
@@ -222,7 +226,7 @@ def _inside(value: object) -> frozenset[str]:
     own = set()
     for item in tuple(items):
         try:
-            own.add(_own_name(item))
+            own.add(own_name(item))
         except Exception:  # a broken one hides no other
             continue
     return frozenset(own - {""})

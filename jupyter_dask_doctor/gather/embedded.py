@@ -62,7 +62,7 @@ def embedded_in(
     `variables`: those of the notebook, to name who holds them. `npartitions` of a dataframe: as many tasks have the
     arguments of its functions. Takes at most half a second; what would take longer is left out.
     """
-    return named(find(graph, npartitions), variables)
+    return named(find(graph, npartitions)[0], variables)
 
 
 def named(found: Iterable[Found], variables: Variables | None) -> tuple[Embedded, ...]:
@@ -80,26 +80,34 @@ def named(found: Iterable[Found], variables: Variables | None) -> tuple[Embedded
     )
 
 
-def find(graph: Any, npartitions: int | None = None) -> tuple[Found, ...]:
-    """As `embedded_in`, before the variables are named. Holds no reference to any object."""
-    return _Search(npartitions).run(graph)
+def find(graph: Any, npartitions: int | None = None) -> tuple[tuple[Found, ...], tuple[str, ...]]:
+    """As `embedded_in`, before the variables are named, and why there may be more. Holds no reference to any
+    object."""
+    search = _Search(npartitions)
+    found = search.run(graph)
+    return found, (_TOO_LONG,) if search.is_over else ()
 
+
+_TOO_LONG = "Not everything in its graph was looked through for large objects: there is too much of it."
 
 #: By the name of an expression, which says what is in it.
-_kept: dict[tuple[str, int | None], tuple[Found, ...]] = {}
+_kept: dict[tuple[str, int | None], tuple[tuple[Found, ...], tuple[str, ...]]] = {}
 MAX_KEPT = 400
 
 
-def of_frame(expr: Any, variables: Variables | None, npartitions: int | None) -> tuple[Embedded, ...]:
-    """As `embedded_in` for the expression of a dataframe; looked for once."""
+def of_frame(
+    expr: Any, variables: Variables | None, npartitions: int | None
+) -> tuple[tuple[Embedded, ...], tuple[str, ...]]:
+    """As `embedded_in` for the expression of a dataframe, and why there may be more; looked for once."""
     key = (str(expr._name), npartitions)
-    found = _kept.get(key)
-    if found is None:
-        found = find(expr, npartitions)
+    known = _kept.get(key)
+    if known is None:
+        known = find(expr, npartitions)
         while len(_kept) >= MAX_KEPT:
             _kept.pop(next(iter(_kept)), None)
-        _kept[key] = found
-    return named(found, variables)
+        _kept[key] = known
+    found, gaps = known
+    return named(found, variables), gaps
 
 
 class _Search:
@@ -115,6 +123,11 @@ class _Search:
         self._is_source = False
         #: Within a task written as a tuple, where keys look like data.
         self._has_keys = False
+
+    @property
+    def is_over(self) -> bool:
+        """It was ended before its end."""
+        return self._breath.is_over
 
     def run(self, graph: Any) -> tuple[Found, ...]:
         if hasattr(type(graph), "_parameters"):

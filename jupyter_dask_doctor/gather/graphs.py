@@ -190,7 +190,9 @@ def _facts(value: Any, kind: GraphKind, parts: _Parts, *, is_in_time: bool) -> F
         reads = arrays.reads(made, cuts)
     if told.n_tasks is not None and kind != "delayed" and parts.npartitions > 1:
         told.n_tasks += 1  # what puts the partitions together
-    known = Facts(told=told, operations=operations, reads=reads, found=embedded.find(parts.graph))
+    found, gaps = embedded.find(parts.graph)
+    told.gaps.extend(gaps)
+    known = Facts(told=told, operations=operations, reads=reads, found=found)
     while len(_kept) >= MAX_KEPT:
         _kept.pop(next(iter(_kept)), None)
     _kept[token] = known

@@ -58,10 +58,11 @@ class Told:
 
 
 class Breath:
-    """Lets the user's cell run between two slices of a long walk, and ends it after `seconds`."""
+    """Lets the user's cell run between two slices of a long walk, and ends it after `seconds` of work: waiting for
+    that cell to let go of the interpreter is none."""
 
     def __init__(self, seconds: float, every: int = 500) -> None:
-        self._deadline = time.monotonic() + seconds
+        self._deadline = time.thread_time() + seconds
         self._every = every
         self._n = 0
         self.is_over = False
@@ -71,7 +72,7 @@ class Breath:
         self._n += 1
         if self._n % self._every == 0:
             time.sleep(0)
-            self.is_over = self.is_over or time.monotonic() > self._deadline
+            self.is_over = self.is_over or time.thread_time() > self._deadline
         return not self.is_over
 
 
@@ -295,6 +296,7 @@ def _cycle(made: Layered, total: int, gaps: list[str]) -> tuple[str, ...]:
         if found:
             return found
         if breath.is_over:
+            gaps.append("Whether its tasks depend on each other in a ring is not known: it has too many.")
             return ()
     return ()
 
