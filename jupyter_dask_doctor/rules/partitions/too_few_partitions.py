@@ -40,7 +40,7 @@ https://docs.dask.org/en/stable/generated/dask.dataframe.read_csv.html
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ... import overhead, runs, source, usage, words
@@ -134,6 +134,7 @@ def too_few_partitions(
     works = usage.works(computations, code, load)
     read = overhead.reads(works, collections, code)
     grouped = usage.by_computation(groups)
+    by_name = {g.name: g for g in groups}
     told: set[str] = set()
     seen = {c.name for own in read for c in own}
     is_untold = False
@@ -148,7 +149,7 @@ def too_few_partitions(
             is_untold |= usage.idle_share(work) is None
             continue
         ran, n_tasks = made
-        c = _narrow(mine, n_tasks, own)
+        c = _narrow(mine, n_tasks, own, by_name)
         if c is None or c.name in told:
             continue
         told.add(c.name)
@@ -191,17 +192,41 @@ def _judged(work: usage.Work, own: Sequence[TaskGroup], limit: Thresholds) -> tu
     return ran, heaviest.n_tasks
 
 
-def _narrow(few: Sequence[Collection], n_tasks: int, own: Sequence[Collection]) -> Collection | None:
+def _narrow(
+    few: Sequence[Collection], n_tasks: int, own: Sequence[Collection], groups: Mapping[str, TaskGroup]
+) -> Collection | None:
     """The collection whose partitions are as few as the tasks; the first of those made from one another."""
-    found = [c for c in few if c.npartitions == n_tasks]
-    # It was put together from more: that was meant, or is a reduction
     found = [
-        c
-        for c in found
-        if not any(runs.is_made_from(c, o) and (o.npartitions or 0) > n_tasks for o in own)
-        and not any((n or 0) > n_tasks for step in c.operations for n in step.n_in)
+        c for c in few if c.npartitions == n_tasks and (_is_cut_anew(c) or not _was_more(c, own, groups))
     ]
     return min(found, key=lambda c: len(c.names), default=None)
+
+
+def _is_cut_anew(c: Collection) -> bool:
+    """By a `repartition` into several: a count that is too small for these threads. Into one is meant so."""
+    last = c.group or next(iter(c.names), "")
+    return (c.npartitions or 0) > 1 and last.startswith("repartition")
+
+
+def _was_more(c: Collection, own: Sequence[Collection], groups: Mapping[str, TaskGroup]) -> bool:
+    """Was it put together from more partitions? Then that was meant, or is a reduction."""
+    n = c.npartitions or 0
+    if any(runs.is_made_from(c, o) and (o.npartitions or 0) > n for o in own):
+        return True
+    if any((k or 0) > n for step in c.operations for k in step.n_in):
+        return True
+    seen: set[str] = set()
+    todo = [c.group] if c.group is not None else []
+    while todo and len(seen) < 100:
+        name = todo.pop()
+        group = groups.get(name)
+        if name in seen or group is None:
+            continue
+        seen.add(name)
+        if group.n_tasks > n:
+            return True
+        todo += group.dependencies
+    return False
 
 
 def _unsplittable(c: Collection) -> Read | None:

@@ -148,6 +148,34 @@ def test_is_quiet_of_a_result_that_was_made_of_many():
     assert not run(too_few_partitions, sick(collections=(summed,)))
 
 
+def test_is_quiet_of_a_partition_that_was_made_of_many_in_an_earlier_cell():
+    kept = collection(name="one", npartitions=1, sizes=sizes(MiB), group=name("repartitiontofewer"))
+    kept = change(kept, names=(name("fromgraph"), kept.group))
+    cells = code("one = load().persist()", "one.map_partitions(fit).compute()")
+    made = group("repartitiontofewer", n_tasks=1, computation_id="k0", dependencies=(name("mean"),))
+    wide = group("mean", n_tasks=20, computation_id="k0", sizes=None)
+    facts = sick(collections=(kept,), code=cells, groups=(*GROUPS, made, wide))
+    assert not run(too_few_partitions, facts)
+    # what was only read, in one piece, has no such excuse
+    read = change(kept, group=name("read_csv"), names=(name("fromgraph"), name("read_csv")))
+    facts = sick(
+        collections=(read,), code=cells, groups=(*GROUPS, group("read_csv", n_tasks=1, computation_id="k0"))
+    )
+    assert run(too_few_partitions, facts)
+
+
+def test_a_repartition_into_too_few_for_these_threads_is_told():
+    cut = change(
+        LOGS, npartitions=2, names=(name("repartitiontofewer"), name("read_parquet")), reads=(),
+        operations=(operation("repartition", n_in=(40,), n_out=2),),
+    )  # fmt: skip
+    groups = (group("parse", n_tasks=2, compute_seconds=19.0, sizes=None),)
+    text = code('logs = dd.read_parquet("logs").repartition(npartitions=2)', WORK)
+    facts = sick(collections=(cut,), groups=groups, code=text)
+    (fix,) = run(too_few_partitions, facts)[0].fixes
+    assert apply(fix, text)[0] == 'logs = dd.read_parquet("logs").repartition(npartitions=16)'
+
+
 def test_is_quiet_of_a_stage_that_ends_in_few_tasks():
     wide = group("load", n_tasks=40, compute_seconds=15.0, sizes=None)
     assert not run(too_few_partitions, sick(groups=(*GROUPS, wide)))
