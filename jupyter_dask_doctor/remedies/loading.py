@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .. import source
 from ..report import Fix
-from ..snapshot import Cell, Location
+from ..snapshot import Cell, Collection, Location
 from . import fixes
 
 #: Keywords of pandas that Dask's function of the same name takes with the same meaning.
@@ -24,6 +25,11 @@ _SAME = {
 }  # fmt: skip
 #: Bytes of text per partition: smaller ones cost more in overhead than they spare; Dask itself takes at most 64 MB.
 _LEAST_BLOCK, _MOST_BLOCK = 1_000_000, 64_000_000
+#: Types that their name alone tells.
+_PLAIN = frozenset({
+    "int64", "int32", "int16", "int8", "uint8", "uint16", "uint32", "uint64", "float64", "float32", "bool",
+    "datetime64[ns]", "timedelta64[ns]", "object", "string",
+})  # fmt: skip
 #: What a path may be written as. A call may give a buffer, which nobody else can read.
 _PATHS = (ast.Constant, ast.JoinedStr, ast.Name, ast.Attribute, ast.BinOp)
 
@@ -85,16 +91,23 @@ def read_with_dask(code: Sequence[Cell], wanted: Wanted) -> Fix | None:
 
 
 def handed_over_once(
-    code: Sequence[Cell], variable: str, *, title: str, expect: str, ailing: Location | None
+    code: Sequence[Cell],
+    variable: str,
+    collections: Sequence[Collection] = (),
+    *,
+    title: str,
+    expect: str,
+    ailing: Location | None,
 ) -> Fix | None:
     """`f(x, lookup)` → `f(x, lookup_once)` after `lookup_once = dask.delayed(lookup)`: one copy in the graph.
 
-    For `map_partitions` and for calls of delayed functions, in a statement at the left margin of a cell.
+    For `map_partitions` and for calls of delayed functions, in a statement at the left margin of a cell. Dask cannot
+    look into what is delayed, so that `map_partitions` needs `meta=`: it is taken from what the frame is now.
     """
     if not fixes.is_name(variable):
         return None
-    places: list[tuple[Cell, ast.stmt, ast.Name]] = [
-        (cell, statement, name)
+    places: list[tuple[Cell, ast.stmt, ast.Call, ast.Name]] = [
+        (cell, statement, call, name)
         for cell in code
         for statement in _statements(cell)
         for call in ast.walk(statement)
@@ -105,16 +118,44 @@ def handed_over_once(
     once = f"{variable}_once"
     if len(places) != 1 or any(once in source.names(cell.source) for cell in code):
         return None
-    cell, statement, name = places[0]
-    whole, own = source.span(cell.source, statement), source.span(cell.source, name)
+    cell, statement, call, name = places[0]
+    whole, own, called = (source.span(cell.source, node) for node in (statement, name, call))
     if whole.column or isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return None
+    meta = ""
+    if isinstance(call.func, ast.Attribute) and not any(k.arg in ("meta", None) for k in call.keywords):
+        meta = _meta(statement, call, collections)
+        if not meta or source.text(cell.source, called)[-2] in ",(":
+            return None
     dask = next(iter(_aliases(code, "dask")), "")
     first = "" if dask else "import dask\n\n"
     head = source.between(cell.source, (whole.line, 0), (own.line, own.column))
-    tail = source.between(cell.source, (own.end_line, own.end_column), (whole.end_line, whole.end_column))
-    new = f"{first}{once} = {dask or 'dask'}.delayed({variable})\n{head}{once}{tail}"
+    middle = source.between(
+        cell.source, (own.end_line, own.end_column), (called.end_line, called.end_column - 1)
+    )
+    if meta and "#" in middle.rsplit("\n", 1)[-1]:
+        return None
+    tail = source.between(
+        cell.source, (called.end_line, called.end_column - 1), (whole.end_line, whole.end_column)
+    )
+    new = f"{first}{once} = {dask or 'dask'}.delayed({variable})\n{head}{once}{middle}{meta}{tail}"
     return fixes.replace(cell, whole, new, title=title, expect=expect, rerun=ailing)
+
+
+def _meta(statement: ast.stmt, call: ast.Call, collections: Sequence[Collection]) -> str:
+    """`, meta={...}` of the frame that the statement binds; empty where it is not known."""
+    match statement:
+        case ast.Assign(targets=[ast.Name(id=bound)], value=value) if value is call:
+            pass
+        case _:
+            return ""
+    c = next((c for c in collections if c.name == bound and c.kind == "dataframe"), None)
+    if c is None or not c.columns or c.n_columns != len(c.columns):
+        return ""
+    if any(column.dtype not in _PLAIN for column in c.columns):
+        return ""
+    pairs = ", ".join(f"{json.dumps(x.name, ensure_ascii=False)}: {json.dumps(x.dtype)}" for x in c.columns)
+    return f", meta={{{pairs}}}"
 
 
 def _hands_over(call: ast.Call) -> bool:

@@ -13,16 +13,17 @@ sends it on to the workers. The scheduler does nothing else meanwhile and holds 
 ## Best practice
     df = dd.read_csv("orders.csv")                    # the workers read
     names_once = dask.delayed(names)                  # one copy for all tasks
-    df.map_partitions(add_names, names_once)
+    df.map_partitions(add_names, names_once, meta=named)     # with meta=: nobody can look into it
 
 Where the data can only be made in the kernel, `df = df.persist()` sends it once and keeps it on the workers.
 
 ## How it is known
 Arrays, frames and bytes of at least 10 MB within the graph: of lazy collections before they are computed, and
 of each graph as it was sent. What it costs was measured where pickling, the way and the scheduler's unpacking
-were seen; else it is reckoned at 4 s for each GB and copy, marked "≈". (Measured on 2 cores with Dask 2026.8.0:
-4.7 s per GB for an array, 14 to 18 s for frames, 3.7 s for each copy in a task of its own.) It speaks when
-that is at least 1 s in all, and 5 % of what the computations took.
+were seen: without what the tasks themselves take, and no more than 20 s for each GB. Else it is reckoned at 4 s
+for each GB and copy, marked "≈". (Measured on 2 cores with Dask 2026.8.0: 4.7 s per GB for an array, 14 to 18 s
+for frames, 3.7 s for each copy in a task of its own.) It speaks when that is at least 1 s in all, and 5 % of
+what the computations took.
 
 ## When it stays quiet
 Small lookups; data that is sent once by `persist()` and then read on the workers; data in a graph that nothing
@@ -63,6 +64,10 @@ class Thresholds:
     nbytes: int = 10_000_000
     #: Seconds that a GB costs on its way through the scheduler, and again for each copy (see the manual).
     seconds_per_gigabyte: float = 4.0
+    #: The most of what was measured that is believed to be its fault: frames of text cost as much.
+    most_seconds_per_gigabyte: float = 20.0
+    #: Seconds that the scheduler needs for each task, whatever it brings (docs: 200 µs to 1 ms).
+    task_seconds: float = 0.0005
     #: Seconds that must be lost, and their share of what the computations took.
     loss_seconds: float = 1.0
     loss_share: float = 0.05
@@ -120,16 +125,27 @@ def embedded_data(
     load: tuple[Load, ...] = (),
 ) -> Iterator[Finding]:
     for sent in _sent(computations, collections, code, limit):
-        once = sent.item.nbytes * max(1, sent.item.n_times) * limit.seconds_per_gigabyte / 1e9
-        measured = [s.transport for c in sent.done if (s := starts.start_of(c)) is not None]
+        gigabytes = sent.item.nbytes * max(1, sent.item.n_times) / 1e9
+        once = gigabytes * limit.seconds_per_gigabyte
+        spent = sum(
+            max(once, min(gigabytes * limit.most_seconds_per_gigabyte, _seen(c, limit))) for c in sent.done
+        )
+        measured = any(c.sending is not None and c.start is not None for c in sent.done)
         lasted = sum(_lasted(c) for c in sent.done)
-        spent = max(sum(measured), once * len(sent.done)) if sent.done else 0.0
         if sent.done and all(c.stop is not None for c in sent.done):
             spent = min(spent, lasted)
         loss = spent + once * len(sent.coming)
         if loss < limit.loss_seconds or (not sent.coming and spent < limit.loss_share * lasted):
             continue
-        yield _finding(sent, loss, sum(measured), lasted, limit, _fixes(sent, cluster, code, load, limit))
+        yield _finding(
+            sent, loss, measured, lasted, limit, _fixes(sent, cluster, collections, code, load, limit)
+        )
+
+
+def _seen(c: Computation, limit: Thresholds) -> float:
+    """Seconds of pickling, sending and unpacking that are not the tasks' own."""
+    start = starts.start_of(c)
+    return 0.0 if start is None else start.transport - c.n_tasks * limit.task_seconds
 
 
 def _lasted(c: Computation) -> float:
@@ -210,7 +226,7 @@ def _is_compute_of(call: ast.Call, name: str) -> bool:
 
 
 def _finding(
-    sent: _Sent, loss: float, measured: float, lasted: float, limit: Thresholds, offered: tuple[Fix, ...]
+    sent: _Sent, loss: float, measured: bool, lasted: float, limit: Thresholds, offered: tuple[Fix, ...]
 ) -> Finding:
     item, n_done, n_coming = sent.item, len(sent.done), len(sent.coming)
     name, size = words.code(sent.subject), words.nbytes(item.nbytes)
@@ -274,13 +290,18 @@ def _charts(done: Iterable[Computation]) -> tuple[Chart, ...]:
 
 
 def _fixes(
-    sent: _Sent, cluster: Cluster, code: tuple[Cell, ...], load: tuple[Load, ...], limit: Thresholds
+    sent: _Sent,
+    cluster: Cluster,
+    collections: tuple[Collection, ...],
+    code: tuple[Cell, ...],
+    load: tuple[Load, ...],
+    limit: Thresholds,
 ) -> tuple[Fix, ...]:
     item, times = sent.item, len(sent.done) + len(sent.coming)
     ailing = sent.done[-1].at if sent.done else sent.coming[0]
     size = words.nbytes(item.nbytes)
     if not item.is_source:
-        return _for_lookup(sent, code, ailing)
+        return _for_lookup(sent, code, collections, ailing)
     found = []
     local = cluster.is_in_process and cluster.kind == "LocalCluster"
     c = sent.collection
@@ -332,19 +353,22 @@ def _fixes(
     return tuple(found)
 
 
-def _for_lookup(sent: _Sent, code: tuple[Cell, ...], ailing: Location | None) -> tuple[Fix, ...]:
+def _for_lookup(
+    sent: _Sent, code: tuple[Cell, ...], collections: tuple[Collection, ...], ailing: Location | None
+) -> tuple[Fix, ...]:
     """Something handed to a function: one copy in the graph instead of one in each task."""
     item, name = sent.item, sent.item.variable
     title = f"Hand {words.code(name)} over once" if name else "Hand the data over once"
     copies = f"{item.n_times:,} copies" if item.n_times > 1 else "a copy in each task"
     expect = f"{copies} of {words.nbytes(item.nbytes)} → one, which the workers pass on to each other"
     if name is not None and item.n_times > 1:
-        made = loading.handed_over_once(code, name, title=title, expect=expect, ailing=ailing)
+        made = loading.handed_over_once(code, name, collections, title=title, expect=expect, ailing=ailing)
         if made is not None:
             return (made,)
     shown = name if name is not None and fixes.is_name(name) else "data"
     text = (
-        f"{shown}_once = dask.delayed({shown})  # hand this to map_partitions and to delayed functions\n"
+        f"{shown}_once = dask.delayed({shown})\n"
+        "# hand this to delayed functions, and to map_partitions together with meta=\n"
         f"# for client.submit and client.map: client.scatter({shown}, broadcast=True); lost with its workers\n"
         "# best of all: let the function read it from a file itself"
     )
