@@ -152,6 +152,30 @@ def test_a_join_that_moves_all_rows():
     assert finding.loss_seconds == 8.0
 
 
+def test_fix_of_a_join_is_for_both_sides():
+    facts = sick_join()
+    text = 'df = dd.read_parquet("🩺 trips"); fares = dd.read_parquet("fares", columns=["fare"])'
+    both = code(text, facts.code[1].source)
+    (finding,) = run(unknown_divisions, change(facts, code=both))
+    by_files, by_order = finding.fixes
+    assert apply(by_files, both)[0] == (
+        'df = dd.read_parquet("🩺 trips", calculate_divisions=True); '
+        'fares = dd.read_parquet("fares", columns=["fare"], calculate_divisions=True)'
+    )
+    assert "`df` and `fares`" in by_files.title
+    assert by_files.rerun == ("c1", "c2")
+    assert apply(by_order, both)[1] == (
+        'df = df.reset_index().set_index("time", sorted=True)\n'
+        'fares = fares.reset_index().set_index("time", sorted=True)'
+    )
+
+
+def test_no_fix_for_one_side_alone():
+    facts = sick_join()
+    (finding,) = run(unknown_divisions, change(facts, collections=(facts.collections[0],)))
+    assert not any(fix.edits for fix in finding.fixes)
+
+
 def test_of_two_shuffles_half_is_held_against_it():
     asked = frame(
         name="both", names=(READ, JOIN), operations=(joined(), operation("merge", name=name("merge", 7)))
