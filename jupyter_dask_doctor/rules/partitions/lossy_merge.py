@@ -197,14 +197,33 @@ def _finding(
 
 def _ran(u: Computation, n: int, dask: str, cluster: Cluster, code: tuple[Cell, ...]) -> Finding:
     cell = runs.cell_at(code, u.at)
-    edit = _edit(cell, ("merge", "join", "shuffle", "drop_duplicates"), n, u.at) if cell is not None else ()
-    where = (
-        f"[{u.at.execution_count}]"
-        if u.at is not None and u.at.execution_count is not None
-        else "A computation"
-    )
-    made = (*edit, *_upgrade(dask, cluster))
-    return _made("shuffle", f"{where} shuffled rows into {n:,} partitions", n, dask, u.at, made, None)
+    edit = _edit(cell, tuple(_COUNTS), n, u.at) if cell is not None else ()
+    name = _bound(cell) if cell is not None else None
+    if name is not None:
+        begin = f"{words.code(name)} is shuffled into {n:,} partitions"
+    elif u.at is not None and u.at.execution_count is not None:
+        begin = f"[{u.at.execution_count}] shuffles rows into {n:,} partitions"
+    else:
+        begin = f"A computation shuffles rows into {n:,} partitions"
+    return _made(name or "shuffle", begin, n, dask, u.at, (*edit, *_upgrade(dask, cluster)), None)
+
+
+def _bound(cell: Cell) -> str | None:
+    """The variable that the one shuffling call of the cell makes."""
+    tree = source.parse(cell.source)
+    found = [
+        statement
+        for statement in (tree.body if tree is not None else ())
+        if any(_is_of_a_frame(call) for m in _COUNTS for call in fixes.calls(_module(statement), m))
+    ]
+    match found:
+        case [ast.Assign(targets=[ast.Name(id=name)])]:
+            return name
+    return None
+
+
+def _module(statement: ast.stmt) -> ast.Module:
+    return ast.Module(body=[statement], type_ignores=[])
 
 
 def _made(

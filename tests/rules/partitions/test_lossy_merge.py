@@ -150,7 +150,12 @@ def ran(prefix="hashjoinp2p", n=129, *others):
 def test_tells_of_what_ran():
     (finding,) = run(lossy_merge, facts(collections=(), computations=(computation(),), groups=ran()))
     assert finding.severity == "critical"
-    assert finding.message.startswith("[2] shuffled rows into 129 partitions")
+    assert finding.id == "lossy-merge:joined"  # as it is called before, and once the variable is known
+    assert finding.message.startswith("`joined` is shuffled into 129 partitions")
+    given = facts(collections=(), computations=(computation(),), groups=ran(), text="len(a.merge(b))")
+    (finding,) = run(lossy_merge, given)
+    assert finding.id == "lossy-merge:shuffle"
+    assert finding.message.startswith("[2] shuffles rows into 129 partitions")
     assert finding.at == at("c2", 2)
 
 
