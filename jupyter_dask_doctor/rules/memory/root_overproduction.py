@@ -85,8 +85,8 @@ def _measure(
     code: tuple[Cell, ...] = (),
     **_: object,
 ) -> tuple[Measure, ...]:
-    found = [w for w in usage.works(computations, code, load) if runs.same_cell(w.at, at)]
-    seen = [_held(s) for s in load if found and _is_within(s, found[-1])]
+    work = usage.last_done(at, computations, code, load)
+    seen = [_held(s) for s in load if work is not None and _is_within(s, work)]
     return (Measure(label="results held at the peak", value=max(seen), unit="bytes"),) if seen else ()
 
 

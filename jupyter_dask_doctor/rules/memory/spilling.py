@@ -98,8 +98,8 @@ def _measure(
     code: tuple[Cell, ...] = (),
     **_: object,
 ) -> tuple[Measure, ...]:
-    found = [w for w in usage.works(computations, code, load) if runs.same_cell(w.at, at)]
-    disk = _disk(found[-1], groups) if found and found[-1].is_done else None
+    work = usage.last_done(at, computations, code, load)
+    disk = _disk(work, groups) if work is not None else None
     if disk is None:
         return ()
     return (

@@ -95,12 +95,12 @@ def _measure(
     load: tuple[Load, ...] = (),
     **_: object,
 ) -> tuple[Measure, ...]:
-    found = [w for w in usage.works(computations, code, load) if runs.same_cell(w.at, at)]
-    if not found or not found[-1].is_done:
+    work = usage.last_done(at, computations, code, load)
+    if work is None:
         return ()
     return (
-        Measure(label="time of its tasks", value=found[-1].seconds, unit="seconds"),
-        Measure(label="tasks", value=found[-1].n_tasks, unit="count"),
+        Measure(label="time of its tasks", value=work.seconds, unit="seconds"),
+        Measure(label="tasks", value=work.n_tasks, unit="count"),
     )
 
 
