@@ -38,18 +38,27 @@ test('both themes, a narrow panel, no violation of accessibility', async ({ doct
   await page.waitForTimeout(1_000);
   await keep('lab-light', true);
   await keep('panel-light');
-  await doctor.section('Data').click();
-  await doctor.section('Memory').click();
+  for (const name of ['Data', 'Graph', 'Memory']) {
+    await doctor.section(name).click();
+  }
+  const top = (name: string) =>
+    doctor.section(name).evaluate(node => node.scrollIntoView({ block: 'start' }));
+  await doctor.body('Data').getByRole('button', { name: 'orders', exact: true }).click();
+  await doctor.body('Graph').getByRole('button', { name: /^events.*compute/ }).click();
+  await expect(doctor.body('Data').locator('.bk-Figure').first()).toBeVisible();
   await page.waitForTimeout(4_000);
-  await doctor.panel
-    .getByRole('button', { name: /^Data/ })
-    .evaluate(node => node.scrollIntoView({ block: 'start' }));
+  await top('Data');
   await keep('sections-light');
   await check();
+  await top('Graph');
+  await keep('graph-light');
 
   await page.theme.setDarkTheme();
   await page.waitForTimeout(3_000);
+  await top('Data');
   await keep('sections-dark');
+  await top('Graph');
+  await keep('graph-dark');
   await card.scrollIntoViewIfNeeded();
   await keep('panel-dark');
   await keep('lab-dark', true);
