@@ -171,7 +171,8 @@ def _with(read: Read, own: Cut) -> Read:
 def _constants(layer: Any) -> Iterable[Any]:
     """What stands in a first layer: the store itself, or the arguments of a blockwise function."""
     if type(layer).__name__ == "Blockwise":
-        return _arguments(layer.task, 0)
+        inline = [argument for argument, indices in layer.indices if indices is None]
+        return (*_arguments(layer.task, 0), *(item for one in inline for item in _arguments(one, 0)))
     tasks = tasks_of(layer)
     if not tasks or (length(layer) or 0) > 1:
         return ()

@@ -163,6 +163,9 @@ class _Look:
         )
         store = store_of(part)
         if store is not None and not array.reads:
+            # Of what was cut out of the file since, nobody knows how it is read
+            if store.shape == array.shape:
+                store = replace(store, npartitions=array.npartitions, asked_chunks=array.chunks)
             array = replace(array, reads=(store,))
         return replace(array, wrapped_by=part.wrapped_by)
 

@@ -61,12 +61,14 @@ def from_encoding(encoding: Any) -> Read | None:
     chunks = encoding.get("chunks") or encoding.get("chunksizes")
     if not isinstance(source, str) and not chunks:
         return None
+    shape = encoding.get("original_shape")
     is_hdf5 = "chunksizes" in encoding
     text = source if isinstance(source, str) else ""
     return Read(
         format="netcdf" if is_hdf5 else "zarr",
         path=shown(text),
         chunks=_ints(chunks if isinstance(chunks, (tuple, list)) else ()),
+        shape=_ints(shape if isinstance(shape, (tuple, list)) else ()),
     )
 
 

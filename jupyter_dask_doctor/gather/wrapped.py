@@ -6,6 +6,7 @@ Everything is read past xarray's own properties, by their types and the attribut
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -57,7 +58,7 @@ def _named(name: str, variables: Any, wrapped_by: str) -> Iterator[Part]:
         return
     for key, variable in tuple(variables.items())[:MAX_PARTS]:
         if type(key) is str:
-            yield from _parts(f"{name}[{key!r}]".replace("'", '"')[:200], variable, wrapped_by)
+            yield from _parts(f"{name}[{json.dumps(key, ensure_ascii=False)}]"[:200], variable, wrapped_by)
 
 
 def _parts(name: str, variable: Any, wrapped_by: str) -> Iterator[Part]:
