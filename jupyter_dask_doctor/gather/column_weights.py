@@ -9,6 +9,8 @@ from typing import Any
 #: What one more row of text takes besides the text: an offset in Arrow; a pointer and a Python string's head.
 ARROW_OFFSET = 8
 OBJECT_HEAD = 8 + 49
+#: What a block of columns takes besides its values.
+BLOCK = 1_200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,24 @@ def dtypes_of(meta: Any) -> list[tuple[Any, Any]]:
     if meta.ndim == 1:
         return [(meta.name, meta.dtype)]
     return list(zip(meta.columns, meta.dtypes, strict=True))
+
+
+def overhead(meta: Any) -> int:
+    """Bytes that a partition of this meta takes without any row, as Dask reckons its size."""
+    from dask.sizeof import sizeof
+
+    if getattr(meta, "ndim", 0) != 2:
+        return int(sizeof(meta))
+    dtypes = list(meta.dtypes)
+    # Columns beside one another that have one dtype lie in one block.
+    n_blocks = sum(1 for place, dtype in enumerate(dtypes) if not place or dtype != dtypes[place - 1])
+    of_categories: int = sum(
+        int(dtype.categories.memory_usage())
+        for dtype in dtypes
+        if getattr(dtype, "categories", None) is not None
+    )
+    labels = int(sizeof(meta.index)) + int(sizeof(meta.columns))
+    return labels + BLOCK * n_blocks + of_categories
 
 
 def index_weight(index: Any, n_rows: float, *, is_counted: bool) -> Weight | None:

@@ -23,6 +23,7 @@ from .column_weights import (
     fixed,
     index_weight,
     is_text,
+    overhead,
     width,
 )
 from .frame_hazards import kinds, operand
@@ -325,8 +326,6 @@ def _joined(weights: Weights, n: int) -> Weights:
 
 
 def _sum(weights: Weights, meta: Any) -> Estimate:
-    from dask.sizeof import sizeof
-
     pairs = dtypes_of(meta)
     dtypes = dict(pairs)
     if len(dtypes) < len(pairs):  # two columns of one name
@@ -346,7 +345,7 @@ def _sum(weights: Weights, meta: Any) -> Estimate:
     known = [weight for weight in everything if weight is not None]
     if len(known) < len(everything):
         return Estimate(n_rows=n_rows, columns={} if weights.is_bound else columns)
-    each = int(sizeof(meta))
+    each = overhead(meta)
     is_exact = all(weight.is_exact for weight in known)
     rows = sum(weight.nbytes for weight in known)
     most = None if weights.shares is None else max(weights.shares, default=0.0) * rows + each

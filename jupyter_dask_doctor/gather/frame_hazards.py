@@ -133,6 +133,5 @@ def _is_large(value: Any) -> bool:
     if numpy is not None and isinstance(value, numpy.ndarray):
         return bool(value.nbytes > MAX_CONSTANT)
     if pandas is not None and isinstance(value, (pandas.DataFrame, pandas.Series)):
-        usage = value.memory_usage(deep=False)
-        return bool((usage if isinstance(value, pandas.Series) else usage.sum()) > MAX_CONSTANT)
+        return bool(value.size * 8 > MAX_CONSTANT)
     return False

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..snapshot import PartitionSizes, Read
 from . import text_sources
-from .column_weights import ARROW_OFFSET, Weight, Weights, by_meta, fixed, index_weight, may_be_text
+from .column_weights import ARROW_OFFSET, Weight, Weights, by_meta, fixed, index_weight, may_be_text, overhead
 from .frame_hazards import kinds, operand
 from .frame_twins import count, is_cut, starts
 from .parquet_sources import parquet
@@ -49,15 +49,13 @@ def persisted(step: Any, measured: PartitionSizes | None) -> Weights | None:
     npartitions = len(step.operand("keys"))
     if measured is None or measured.n < npartitions or not npartitions:
         return None
-    from dask.sizeof import sizeof
-
     meta = step._meta
     columns = by_meta(meta, 1, is_counted=False)
     index = index_weight(meta.index if hasattr(meta, "index") else meta, 1, is_counted=False)
     each = [*columns.values(), index]
     if None in each or not columns:
         return None
-    own = int(sizeof(meta))
+    own = overhead(meta)
     width = sum(weight.nbytes for weight in each if weight is not None)
     n_rows = max(0, measured.total - npartitions * own) / width if width else 0.0
     values = measured.values if len(measured.values) == npartitions <= MAX_IN_ORDER else ()

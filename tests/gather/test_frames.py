@@ -1,12 +1,12 @@
 """What is told of dataframes, against what Dask then does; and that nothing of the user's is run for it."""
 
-import sys
 import threading
 import time
 
 import dask
 import dask.array as da
 import dask.dataframe as dd
+import dask.datasets
 import numpy as np
 import pandas as pd
 import pytest
@@ -461,11 +461,7 @@ def test_what_a_version_of_dask_lacks_leaves_a_gap(monkeypatch, a):
         monkeypatch.setattr(frame_look, name, missing)
     found = look(a.groupby("k").x.sum())
     assert (found.npartitions, found.n_tasks, found.operations, found.nbytes) == (1, None, (), None)
-    assert found.gaps == (
-        "Its steps could not be told (AttributeError).",
-        "Its tasks could not be told (AttributeError).",
-        "Its size could not be told (AttributeError).",
-    ) or set(found.gaps) == {
+    assert set(found.gaps) == {
         "Its steps could not be told (AttributeError).",
         "Its tasks could not be told (AttributeError).",
         "Its size could not be told (AttributeError).",
@@ -485,6 +481,4 @@ def test_frames_of_other_makings(client):
     delayed = dd.from_delayed([dask.delayed(pd.DataFrame)({"a": [1]}) for _ in range(3)], meta={"a": "i8"})
     found = look(delayed.a.sum())
     assert found.n_tasks == len(delayed.a.sum().expr.finalize_compute().optimize(fuse=False).__dask_graph__())
-    invented = dask.datasets.timeseries(end="2000-01-05") if hasattr(dask, "datasets") else None
-    assert invented is None or look(invented).npartitions == 4
-    assert sys.modules
+    assert look(dask.datasets.timeseries(end="2000-01-05")).npartitions == 4
