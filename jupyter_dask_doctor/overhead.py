@@ -101,7 +101,7 @@ def predicted(
     """What computing it once would cost, as far as its own graph and its bytes tell."""
     pieces = c.npartitions or 0
     known = [n for n in (c.n_tasks, c.fused_tasks) if n is not None]
-    n = max(pieces, min(known, default=pieces))
+    n = min(known, default=pieces)  # the optimizer may have a task read several pieces
     spared = n * (1 - n_wanted / pieces) if pieces else 0.0
     work = nbytes / (BYTES_PER_SECOND * max(1, nthreads))
     return Cost(

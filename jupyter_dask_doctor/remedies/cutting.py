@@ -36,7 +36,7 @@ def recut(
     Fewer or more than now. At most one fix; the cell that binds `c` runs again first, then the ailing one.
     """
     cell = runs.cell_at(code, c.at)
-    call = _call(c, cell) if cell is not None else None
+    call = (_call(c, cell) or _only_read(c, cell)) if cell is not None else None
     if cell is None or call is None or not c.npartitions or n == c.npartitions:
         return ()
     found = _options(c, call, n, cluster)
@@ -94,6 +94,18 @@ def _call(c: Collection, cell: Cell) -> ast.Call | None:
                 return node if _cuts(node, name) else None
             case _:
                 return None
+
+
+def _only_read(c: Collection, cell: Cell) -> ast.Call | None:
+    """The one call in the cell that reads such files, where no variable has what it reads."""
+    tree = source.parse(cell.source)
+    if tree is None or len(c.reads) != 1 or any(source.binds(s, c.name) for s in tree.body):
+        return None
+    names = {f"read_{c.reads[0].format}"}
+    found = [
+        n for n in ast.walk(tree) if isinstance(n, ast.Call) and _name(n) in names and _cuts(n, _name(n))
+    ]
+    return found[0] if len(found) == 1 and not fixes.is_name(c.name) else None
 
 
 def _cuts(call: ast.Call, name: str) -> bool:

@@ -37,7 +37,7 @@ of the tasks that took these partitions as input, or, without a variable, made t
 that one thread needs for its share, less the time that an even split would take; never more than the
 computation lasted. It is a warning when that is at least 1 s and 5 % of the computation, or when a worker's
 memory came within 20 % of its limit meanwhile; critical when the memory did and the ratio is at least 10.
-Without either it is only worth knowing. Where rows are uneven while bytes are even it speaks only of a loss, and
+Without either it is only worth knowing. Where only rows are uneven, or the bytes are few, it speaks only of a loss, and
 only when a task was seen to take half as long as that.
 
 ## When it stays quiet
@@ -194,7 +194,7 @@ def partition_skew(
                 name=c.name, shown=words.code(c.name), sizes=c.sizes, rows=rows, hot=_hot(c, c.sizes, limit)
             )
         elif rows is not None and rows.largest >= limit.ratio * max(1, rows.median):
-            # Bytes are even: only what was seen to take long is worth a word
+            # Bytes are even, or few: only what was seen to take long is worth a word
             stake = uneven.worst(
                 [*uneven.stakes(c.group, rows, recent, workings, workers, is_made_there=False)]
             )

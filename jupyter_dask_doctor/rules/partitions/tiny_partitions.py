@@ -118,10 +118,16 @@ def tiny_partitions(
     code: tuple[Cell, ...] = (),
 ) -> Iterator[Finding]:
     many = [c for c in collections if c.kind in _KINDS and (c.npartitions or 0) > limit.npartitions]
-    if not many:
+    unheld = _unheld(runs.newest(computations, code), collections, limit)
+    if not many and not unheld:
         return
     works = usage.works(computations, code, load)
     read = overhead.reads(works, many, code)
+    for u, one in unheld:
+        for work, own in zip(works, read, strict=True):
+            if u in work.computations:
+                own.append(one)
+    many += [one for _, one in unheld]
     plans = [
         *planned.planned(code, many, "compute"),
         *planned.planned(code, many, "persist"),
@@ -141,8 +147,10 @@ def tiny_partitions(
             continue
         wanted = _wanted(c, cluster, limit)
         cost = overhead.measured(c, wanted, works, read, limit.most_task_seconds)
-        if cost is None and not any(c in own for own in read):
+        is_to_come = not any(c in own for own in read) or any(c is one and not u.is_done for u, one in unheld)
+        if cost is None and is_to_come:
             at = next((p.at for p in plans if c in p.collections), None)
+            at = next((u.at for u, one in unheld if one is c and not u.is_done), at)
             nbytes = (typical or 0) * (c.npartitions or 0) or (files.nbytes if files else None) or 0
             cost = overhead.predicted(c, wanted, nbytes, cluster.nthreads, at, limit.task_seconds)
         if cost is None or not _counts(cost, limit):
@@ -154,8 +162,38 @@ def tiny_partitions(
         raise NotChecked(f"How large the partitions of {words.code(unsized)} are is not known.")
 
 
+def _unheld(
+    computations: Sequence[Computation], collections: Sequence[Collection], limit: Thresholds
+) -> list[tuple[Computation, Collection]]:
+    """Many small files that a computation reads and that no variable stands for, under the name of their folder."""
+    held = {read.path for c in collections for read in c.reads}
+    found = []
+    for u in computations:
+        for read in (read for c in u.asked for read in c.reads):
+            tail = read.path.rstrip("/").rsplit("/", 1)[-1]
+            if read.path in held or not tail or not read.npartitions:
+                continue
+            files = Collection(
+                name=f"{tail}/" if fixes.is_name(tail) else tail,
+                kind="dataframe",
+                npartitions=read.npartitions,
+                nbytes=None,
+                largest=None,
+                is_persisted=False,
+                names=(f"read_{read.format}",),
+                at=u.at,
+                reads=(read,),
+                n_tasks=u.n_tasks,
+                fused_tasks=u.fused_tasks,
+            )
+            if read.npartitions > limit.npartitions and _small_files(files, limit) is not None:
+                held.add(read.path)
+                found.append((u, files))
+    return found
+
+
 def _is_same(c: Collection, other: Collection) -> bool:
-    return bool(c.names) and c.names == other.names
+    return bool(c.names) and c.names == other.names and c.reads == other.reads
 
 
 def _typical(c: Collection) -> int | None:

@@ -317,6 +317,58 @@ def test_one_voice_with_tiny_tasks_and_large_graph():
     assert [f.rule for f in report.findings if f.severity != "info"] == ["large-graph"]
 
 
+FILES = Read(format="parquet", path="/data/tills", n_files=2_000, nbytes=2_000 * 5_000, npartitions=2_000)
+LINE = 'dd.read_parquet("/data/tills").amount.sum().compute()'
+
+
+def unheld(**changes):
+    """A cell that reads and computes in one line."""
+    asked = change(EVENTS, name="", npartitions=1, names=(name("sum"),), reads=(FILES,), at=None)
+    cells = (*code("import dask"), cell("c2", LINE, 2, T0 + 20, T0 + 30))
+    facts = {"collections": (), "computations": (change(RAN, asked=(asked,)),), "code": cells}
+    return sick(**facts | changes)
+
+
+def test_files_that_no_variable_stands_for_are_told_under_their_own_name():
+    facts = unheld()
+    (finding,) = run(tiny_partitions, facts)
+    assert finding.id == "tiny-partitions:tills/"
+    assert finding.at == at("c2", 2)
+    assert finding.message == (
+        "`tills/` is read from 2,000 files of about 4.9 KiB, in 2,000 partitions: "
+        "handling them cost about 4.6 s of 5.5 s."
+    )
+    (fix,) = finding.fixes
+    assert apply(fix, facts.code)[1] == (
+        'dd.read_parquet("/data/tills", aggregate_files=True, blocksize="406KiB").amount.sum().compute()'
+    )
+    assert fix.rerun == ("c2",)
+
+
+def test_while_they_are_read_it_is_reckoned():
+    facts = unheld()
+    running = change(facts.computations[0], is_done=False, stop=None, thread_seconds=None)
+    (finding,) = run(tiny_partitions, unheld(computations=(running,)))
+    assert finding.id == "tiny-partitions:tills/"
+    assert "takes ≈" in finding.message
+
+
+def test_files_of_a_variable_are_told_once_and_large_or_few_ones_not_at_all():
+    held_too = change(EVENTS, reads=(FILES,))
+    (finding,) = run(tiny_partitions, unheld(collections=(held_too,), code=code("events = load()", WORK)))
+    assert finding.subject == "events"
+    asked = unheld().computations[0].asked[0]
+    for read in (
+        change(FILES, nbytes=2_000 * 4_000_000),
+        change(FILES, n_files=90),
+        change(FILES, npartitions=20),
+        change(FILES, nbytes=None),
+        change(FILES, path="/"),
+    ):
+        ran = change(RAN, asked=(change(asked, reads=(read,)),))
+        assert not run(tiny_partitions, unheld(computations=(ran,)))
+
+
 def test_hostile_names_stay_in_their_place():
     evil = change(EVENTS, name="`</script>\n", at=None)
     (finding,) = run(tiny_partitions, before(collections=(evil,)))
