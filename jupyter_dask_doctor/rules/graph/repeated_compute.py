@@ -104,6 +104,7 @@ def _measure(
     severity="warning",
     thresholds=Thresholds(),
     about=("computations",),
+    yields_to={"eager-metadata": "subject"},
     measure=_measure,
 )
 def repeated_compute(
