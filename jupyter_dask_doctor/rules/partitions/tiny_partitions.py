@@ -81,6 +81,8 @@ class Thresholds:
     loss_seconds: float = 1.0
     loss_share: float = 0.05
     predicted_share: float = 0.30
+    #: A graph of so many tasks has a rule of its own (`large-graph`).
+    large_tasks: int = 50_000
     #: Partitions for each thread that a coarser cut keeps at least (Dask: 2 to 3 times the threads).
     partitions_per_thread: int = 3
 
@@ -148,7 +150,7 @@ def tiny_partitions(
         wanted = _wanted(c, cluster, limit)
         cost = overhead.measured(c, wanted, works, read, limit.most_task_seconds)
         is_to_come = not any(c in own for own in read) or any(c is one and not u.is_done for u, one in unheld)
-        if cost is None and is_to_come:
+        if cost is None and is_to_come and not _is_large(c, collections, computations, code, limit):
             at = next((p.at for p in plans if c in p.collections), None)
             at = next((u.at for u, one in unheld if one is c and not u.is_done), at)
             nbytes = (typical or 0) * (c.npartitions or 0) or (files.nbytes if files else None) or 0
@@ -160,6 +162,21 @@ def tiny_partitions(
         yield _finding(c, typical, files, cost, offered, limit)
     if unsized is not None and not told:
         raise NotChecked(f"How large the partitions of {words.code(unsized)} are is not known.")
+
+
+def _is_large(
+    c: Collection,
+    collections: Sequence[Collection],
+    computations: Sequence[Computation],
+    code: Sequence[Cell],
+    limit: Thresholds,
+) -> bool:
+    """Will it be, or is it now, computed with a graph that is large as a whole?"""
+    for o in collections:
+        if (o.n_tasks or 0) >= limit.large_tasks and (o is c or runs.is_made_from(o, c)):
+            return True
+    running = (u for u in computations if not u.is_done and u.n_tasks >= limit.large_tasks)
+    return any(c in runs.read_by(u, (c,), code) for u in running)
 
 
 def _unheld(

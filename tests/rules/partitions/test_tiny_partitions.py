@@ -160,6 +160,15 @@ def test_is_quiet_of_what_runs_longer_than_its_handling_takes():
     assert not run(tiny_partitions, before(collections=(heavy,)))
 
 
+def test_a_graph_that_is_large_as_a_whole_has_a_rule_of_its_own():
+    assert not run(tiny_partitions, before(collections=(change(EVENTS, n_tasks=60_000, fused_tasks=None),)))
+    total = change(EVENTS, name="total", npartitions=1, names=(name("sum"), *EVENTS.names), n_tasks=60_000)
+    assert not run(tiny_partitions, before(collections=(EVENTS, total)))
+    assert run(tiny_partitions, before(collections=(EVENTS, change(total, n_tasks=40_000))))
+    running = change(RAN, n_tasks=60_000, is_done=False, start=None, stop=None)
+    assert not run(tiny_partitions, sick(computations=(running,)))
+
+
 def test_words_that_only_look_like_reductions_do_not_silence_it():
     mine = change(EVENTS, names=(name("load_summary"), name("rechunk-merge")))
     assert run(tiny_partitions, before(collections=(mine,)))
