@@ -18,6 +18,11 @@ _ROW_BY_ROW = frozenset(
      "sub", "mul", "div", "mod", "pow", "format", "range", "items", "keys", "values", "enumerate", "zip", "list",
      "str", "int", "float", "sqrt", "exp", "log", "log1p", "sin", "cos"}
 )  # fmt: skip
+#: What a partition has not.
+_DASK_ONLY = frozenset(
+    {"map_partitions", "map_overlap", "repartition", "persist", "compute", "optimize", "to_delayed", "reduction",
+     "clear_divisions", "to_parquet", "to_csv", "submit", "from_map", "delayed"}
+)  # fmt: skip
 
 
 def last_loop(code: Sequence[Cell], name: str) -> Cell | None:
@@ -159,17 +164,48 @@ def _as_function(cell: Cell, loop: ast.For, name: str, n: str, rerun: Location |
     if where.column or '"""' in whole or "'''" in whole:
         return []
     called = {_called(x) for x in ast.walk(loop) if isinstance(x, ast.Call)}
+    plain = _on_one_partition(text, loop, name)
+    if plain is not None:
+        whole, called = plain, set()
+    if called & _DASK_ONLY:
+        return []
     steps = f"{name}_steps"
     new = (
         f"def {steps}({name}):\n{textwrap.indent(whole, '    ')}\n    return {name}\n\n\n"
         f"{name} = {name}.map_partitions({steps})"
     )
     title = f"Do the steps of {words.code(name)} on each partition"
-    expect = f"{n} steps → 1; right where each step looks at one row at a time"
+    expect = f"{n} steps → 1"
+    if plain is None:
+        expect += "; right where each step looks at one row at a time"
     if called <= _ROW_BY_ROW:
         made = fixes.replace(cell, where, new, title=title, expect=expect, rerun=rerun)
         return [made] if made is not None else []
     return [fixes.advice(new, title=title, expect=expect)]
+
+
+def _on_one_partition(text: str, loop: ast.For, name: str) -> str | None:
+    """`for f in functions: df = df.map_partitions(f)` with `df = f(df)` in its place."""
+    match loop.body:
+        case [
+            ast.Assign(
+                targets=[ast.Name(id=target)],
+                value=ast.Call(
+                    func=ast.Attribute(value=ast.Name(id=owner), attr="map_partitions"),
+                    args=[function, *more],
+                    keywords=[],
+                ) as call,
+            )
+        ] if target == owner == name and not any(isinstance(x, ast.Starred) for x in more):
+            pass
+        case _:
+            return None
+    said = [source.text(text, source.span(text, node)) for node in (function, *more)]
+    if isinstance(function, ast.Lambda):
+        said[0] = f"({said[0]})"
+    where, inner = source.span(text, loop), source.span(text, call)
+    head = source.between(text, (where.line, where.column), (inner.line, inner.column))
+    return f"{head}{said[0]}({', '.join([name, *said[1:]])})"
 
 
 def _called(call: ast.Call) -> str:

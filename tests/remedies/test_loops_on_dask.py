@@ -33,6 +33,7 @@ def run(code):
         'for i, c in enumerate(["a", "b"]):\n    df = df.assign(**{f"{c}{i}": df.a + i})',
         'for i in range(1, 20):\n    df[f"x{i}"] = df.a + i\n    df[f"y{i}"] = df[f"x{i}"] * 2',
         "for i in range(20):\n    df = df[df.a > i]",
+        "for i in range(20):\n    df = df.map_partitions(lambda d, k: d + k, i)",
     ],
 )
 def test_the_same_comes_out(loop):

@@ -20,7 +20,7 @@ step. `persist()` in the middle of a long chain cuts it as well, where the data 
 From the number of steps in the trees of the notebook's collections, before anything runs: optimizing takes at
 least 45 µs times the square of their number (measured on Dask 2026.8.0: from 45 to 120 µs), and arrays 1 µs. From
 then on from what the main thread was seen to do: the seconds in Dask's optimizer, and a cell that ended in a
-RecursionError.
+RecursionError. That one is to be expected from 150 steps of one kind on, `assign` left aside.
 
 ## When it stays quiet
 Below 60 steps; when less than 2 s are to be expected and none were seen; for collections whose steps have not
@@ -39,6 +39,7 @@ https://docs.dask.org/en/stable/generated/dask.dataframe.DataFrame.assign.html
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -62,9 +63,9 @@ class Thresholds:
     #: Microseconds for each square of the number of steps: dataframes (measured 45 to 120) and all others (1.1).
     frame_microseconds: float = 45.0
     layer_microseconds: float = 1.0
-    #: Steps one upon the other from which a RecursionError is to be expected (measured: none at 100; at 150 of
-    #: filters and at 200 of most others).
-    recursion_depth: int = 150
+    #: Steps of one kind, one upon the other, from which a RecursionError is to be expected (measured: none at 100;
+    #: at 150 of filters and at 200 of `map_partitions` and of sums; none at 300 of `assign`).
+    same_steps: int = 150
 
 
 def _measure(
@@ -103,13 +104,14 @@ def deep_expression(
         family = [c, *(d for d in deep if d is not c and _is_made_from(d, c, code))]
         seen = _seen(family, phases, code)
         failed = _failed(family, code)
-        if not failed and max(expected, seen) < limit.loss_seconds:
+        may_fail = _same_steps(c) >= limit.same_steps
+        if not failed and not may_fail and max(expected, seen) < limit.loss_seconds:
             continue
         told.append(c)
         # `df[column] = ...` in a loop binds no variable: that cell is the ailing one all the same
         cell = loops.last_loop(code, c.name) or runs.cell_at(code, c.at)
         at = Location(cell_id=cell.id, execution_count=cell.execution_count) if cell is not None else c.at
-        yield _finding(c, expected, seen, failed, limit, at, _fixes(c, cell, at, cluster, load))
+        yield _finding(c, expected, seen, failed, may_fail, limit, at, _fixes(c, cell, at, cluster, load))
 
 
 def _is_deep(c: Collection, limit: Thresholds) -> bool:
@@ -121,6 +123,17 @@ def _is_deep(c: Collection, limit: Thresholds) -> bool:
 def _expected(c: Collection, limit: Thresholds) -> float:
     each = limit.frame_microseconds if c.kind in _FRAMES else limit.layer_microseconds
     return each * 1e-6 * (c.n_steps or 0) ** 2
+
+
+def _same_steps(c: Collection) -> int:
+    """How many steps of the most frequent kind it has, but for those that do no harm."""
+    if c.kind not in _FRAMES or not c.names or not c.n_steps:
+        return 0
+    kinds = Counter(name.rpartition("-")[0] for name in c.names)
+    n = max(kinds.values())
+    if kinds["assign"] * 2 >= n:
+        return 0
+    return round(n * c.n_steps / len(c.names))
 
 
 def _is_made_from(c: Collection, other: Collection, code: Sequence[Cell]) -> bool:
@@ -151,7 +164,9 @@ def _bound(c: Collection, code: Sequence[Cell]) -> Cell | None:
 def _failed(family: Sequence[Collection], code: Sequence[Cell]) -> Location | None:
     """A cell that ended in a RecursionError, since these were bound."""
     for cell in code:
-        if cell.error != "RecursionError" or cell.started is None or not runs.spoken_of(cell, family):
+        # The scheduler's own comes as an Exception that quotes it
+        is_it = cell.error == "RecursionError" or "maximum recursion depth exceeded" in cell.error_text
+        if not is_it or not cell.has_failed or cell.started is None or not runs.spoken_of(cell, family):
             continue
         if not any(runs.is_before(cell.started, _bound(c, code)) for c in family):
             return Location(cell_id=cell.id, execution_count=cell.execution_count)
@@ -163,6 +178,7 @@ def _finding(
     expected: float,
     seen: float,
     failed: Location | None,
+    may_fail: bool,
     limit: Thresholds,
     at: Location | None,
     offered: tuple[Fix, ...],
@@ -175,6 +191,8 @@ def _finding(
         message = f"{name} has {steps}, one upon the other: {where} ended in a RecursionError."
     elif seen >= limit.loss_seconds:
         message = f"{name} has {steps}, one upon the other: optimizing them took {words.seconds(seen)}."
+    elif may_fail:
+        message = f"{name} has {steps}, one upon the other: computing it may end in a RecursionError."
     else:
         message = (
             f"{name} has {steps}, one upon the other: optimizing them takes ≈ {words.seconds(expected)} "
@@ -184,8 +202,6 @@ def _finding(
         "Dask walks all steps many times before it sends anything: twice as many steps take four times as long. "
         "The threads of the cluster wait meanwhile, however small the data are."
     )
-    if failed is None and c.kind in _FRAMES and (c.depth or 0) >= limit.recursion_depth:
-        why += " Chains as long as this one may also end in a RecursionError."
     evidence = [Evidence(label="steps", value=c.n_steps or 0, unit="count", limit=limit.n_steps)]
     if seen:
         evidence.append(Evidence(label="optimizing", value=seen, unit="seconds", limit=limit.loss_seconds))

@@ -81,9 +81,31 @@ def test_a_recursion_error_is_critical():
     assert not deep_expression.has_stake
 
 
-def test_a_long_chain_is_warned_of_the_recursion_error():
-    (finding,) = run(deep_expression, facts(deep(250, depth=200)))
-    assert "RecursionError" in finding.why
+def test_the_schedulers_recursion_error_comes_as_another():
+    text = "RecursionError('maximum recursion depth exceeded')"
+    failed = change(
+        code(LOOP, "prices.mean().compute()")[1], has_failed=True, error="Exception", error_text=text
+    )
+    (finding,) = run(deep_expression, facts(deep(101), code=(facts().code[0], failed)))
+    assert finding.severity == "critical"
+
+
+def chain(*kinds, n):
+    """`n` of each kind, one upon the other."""
+    names = tuple(name(kind, i) for i in range(n) for kind in kinds)
+    return deep(len(names), names=names[:200])
+
+
+@pytest.mark.parametrize("c", [chain("mappartitions", n=200), chain("filter", "gt", "getitem", n=150)])
+def test_a_long_chain_is_warned_of_the_recursion_error(c):
+    (finding,) = run(deep_expression, facts(c, text="prices = make()"))
+    assert finding.severity == "warning"
+    assert finding.message.endswith("one upon the other: computing it may end in a RecursionError.")
+
+
+@pytest.mark.parametrize("c", [chain("mappartitions", n=100), chain("assign", "add", n=100)])
+def test_a_chain_that_ends_well_is_quiet(c):
+    assert not run(deep_expression, facts(c))
 
 
 @pytest.mark.parametrize(
@@ -210,6 +232,21 @@ def test_the_cell_of_the_loop_is_the_ailing_one():
     (finding,) = run(deep_expression, facts(code=cells))
     assert finding.at == at("c2", 2)
     assert apply(finding.fixes[0], cells)[1].startswith("prices = prices.assign(")
+
+
+def test_functions_that_were_mapped_one_by_one_are_called_one_by_one():
+    given = facts(text="for step in steps:\n    prices = prices.map_partitions(step, 3)")
+    (finding,) = run(deep_expression, given)
+    assert (
+        "    for step in steps:\n        prices = step(prices, 3)\n" in apply(finding.fixes[0], given.code)[0]
+    )
+
+
+def test_what_a_partition_has_not_is_not_done_on_one():
+    (finding,) = run(
+        deep_expression, facts(text="for i in n:\n    prices = prices.repartition(npartitions=i)")
+    )
+    assert not finding.fixes
 
 
 @pytest.mark.parametrize("text", ["prices = make()", "for i in n:\n    total += i", "for i in", ""])
