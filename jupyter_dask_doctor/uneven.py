@@ -6,7 +6,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from . import runs
-from .snapshot import Computation, Location, PartitionSizes, TaskGroup, TaskPrefix, Worker
+from .snapshot import Collection, Computation, Location, PartitionSizes, TaskGroup, TaskPrefix, Worker
+
+# Helper tasks whose outputs are uneven, or tiny, by nature.
+_HELPERS = (
+    "aggregate",
+    "barrier",
+    "chunk",
+    "combine",
+    "concatenate",
+    "finalize",
+    "getitem",
+    "split",
+    "transfer",
+    "tree",
+    "repartitiontofewer",
+    "p2p",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,3 +126,38 @@ def longest(
     named = {g.prefix for c in computations for g in _working(group, c.id, by_group) if g.name != group}
     known = [p.max_seconds for p in prefixes if p.name in named and p.max_seconds is not None]
     return max(known, default=None)
+
+
+def rows(c: Collection) -> PartitionSizes | None:
+    """Rows per partition, where those of all partitions are known."""
+    found = c.held.rows if c.held is not None else ()
+    if len(found) != c.npartitions or len(found) < 2:
+        return None
+    ordered = sorted(found)
+    return PartitionSizes(
+        n=len(found),
+        total=sum(found),
+        median=ordered[len(found) // 2],
+        p95=ordered[int(0.95 * (len(found) - 1))],
+        largest=ordered[-1],
+        largest_index=str(found.index(ordered[-1])),
+        values=found if len(found) <= 200 else tuple(ordered[:: max(1, len(found) // 200)]),
+    )
+
+
+def is_data(group: TaskGroup) -> bool:
+    """Are its outputs the data itself, rather than pieces, sums or marks on the way?"""
+    if group.name == group.prefix:  # no token: submit or map, where unlike calls share one name
+        return False
+    return not any(word in group.prefix.lower() for word in _HELPERS)
+
+
+def comes_from(group: TaskGroup, told: set[str], by_name: dict[str, TaskGroup]) -> bool:
+    """Is it one that was named already, or made from one in at most 20 steps?"""
+    seen, todo = {group.name}, [group.name]
+    for _ in range(20):
+        if told & set(todo):
+            return True
+        todo = [d for name in todo if name in by_name for d in by_name[name].dependencies if d not in seen]
+        seen.update(todo)
+    return False

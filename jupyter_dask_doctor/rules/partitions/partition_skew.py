@@ -85,22 +85,6 @@ from ...uneven import Stake
 from ...words import MiB
 from ..registry import rule
 
-# Helper tasks whose outputs are uneven, or tiny, by nature.
-_HELPERS = (
-    "aggregate",
-    "barrier",
-    "chunk",
-    "combine",
-    "concatenate",
-    "finalize",
-    "getitem",
-    "split",
-    "transfer",
-    "tree",
-    "repartitiontofewer",
-    "p2p",
-)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
@@ -184,7 +168,7 @@ def partition_skew(
             continue
         if c.group in told or any(group in c.names for group in told):
             continue  # another name for it, or made from it: one cause
-        rows = _rows(c)
+        rows = uneven.rows(c)
         if _is_skewed(c.sizes, workers, limit):
             # A cut of what is there helps those that read it, not the one that made it
             stake = uneven.worst(
@@ -217,9 +201,9 @@ def partition_skew(
     ids = {c.id for c in recent}
     by_name = {g.name: g for g in groups}
     for g in groups:
-        if g.computation_id not in ids or g.sizes is None or not _is_data(g):
+        if g.computation_id not in ids or g.sizes is None or not uneven.is_data(g):
             continue
-        if not _is_skewed(g.sizes, workers, limit) or _comes_from(g, told, by_name):
+        if not _is_skewed(g.sizes, workers, limit) or uneven.comes_from(g, told, by_name):
             continue
         if not any(x.name != g.name for x in workings.get(g.name, {}).get(g.computation_id, ())):
             continue  # nothing there works on it: it was asked for, and is a collection's if it still matters
@@ -236,23 +220,6 @@ def partition_skew(
         yield _finding(skew, limit, workers, stake, offered, at=at)
 
 
-def _rows(c: Collection) -> PartitionSizes | None:
-    """Rows per partition, where those of all partitions are known."""
-    rows = c.held.rows if c.held is not None else ()
-    if len(rows) != c.npartitions or len(rows) < 2:
-        return None
-    ordered = sorted(rows)
-    return PartitionSizes(
-        n=len(rows),
-        total=sum(rows),
-        median=ordered[len(rows) // 2],
-        p95=ordered[int(0.95 * (len(rows) - 1))],
-        largest=ordered[-1],
-        largest_index=str(rows.index(ordered[-1])),
-        values=rows if len(rows) <= 200 else tuple(ordered[:: max(1, len(rows) // 200)]),
-    )
-
-
 def _hot(c: Collection, sizes: PartitionSizes, limit: Thresholds) -> HotKey | None:
     """The value that fills the large partition."""
     hot = c.held.hot if c.held is not None else None
@@ -267,23 +234,6 @@ def _is_skewed(sizes: PartitionSizes, workers: tuple[Worker, ...], limit: Thresh
     room = [w.memory_limit for w in workers if w.memory_limit]
     floor = min(limit.partition_nbytes, limit.limit_share * min(room)) if room else limit.partition_nbytes
     return sizes.largest >= floor and sizes.largest >= limit.ratio * max(1, sizes.median)
-
-
-def _is_data(group: TaskGroup) -> bool:
-    if group.name == group.prefix:  # no token: submit or map, where unlike calls share one name
-        return False
-    return not any(word in group.prefix.lower() for word in _HELPERS)
-
-
-def _comes_from(group: TaskGroup, told: set[str], by_name: dict[str, TaskGroup]) -> bool:
-    """Is it one that was named already, or made from one in at most 20 steps?"""
-    seen, todo = {group.name}, [group.name]
-    for _ in range(20):
-        if told & set(todo):
-            return True
-        todo = [d for name in todo if name in by_name for d in by_name[name].dependencies if d not in seen]
-        seen.update(todo)
-    return False
 
 
 def _costs(stake: Stake, limit: Thresholds) -> bool:
