@@ -72,6 +72,8 @@ _PREPARING = frozenset(
 _ENTRIES = frozenset(["compute", "persist", "get", "visualize"])
 #: Looks at a collection: what they wait for, if anything, is its optimizing.
 _LOOKS = frozenset(["npartitions", "divisions", "known_divisions", "repr", "repr_html", "str", "len"])
+#: Importing Dask, and what it does when the interpreter collects garbage: what is done within is nobody's wish.
+_UNASKED = frozenset(["<module>", "gc_callback"])
 #: Functions of Dask's that read names, schemas, statistics or the beginning of files; and modules that only do so.
 _METADATA = frozenset(
     [
@@ -155,10 +157,11 @@ class Phases:
     def is_alive(self) -> bool:
         return self._thread.is_alive()
 
-    @property
-    def is_at_rest(self) -> bool:
-        """Whether the thread that is followed does nothing that another one may not disturb."""
-        return is_at_rest(self._followed)
+    def now(self) -> PhaseKind | None:
+        """What the thread that is followed does at this moment."""
+        thread = self._followed
+        seen = None if thread is None else look(thread)
+        return None if seen is None else seen.kind
 
     def told(self, cells: CellLog) -> tuple[Phase, ...]:
         """What was seen, oldest first."""
@@ -256,24 +259,6 @@ def look(thread: int) -> Seen | None:
     return seen_in(sys._current_frames().get(thread))
 
 
-def is_at_rest(thread: int | None) -> bool:
-    """Whether another thread may look into collections now. Python up to 3.11 locks a cached property in all
-    objects of a class at once: two threads that work on expressions could wait for each other for ever."""
-    if thread is None:
-        return True
-    frame = sys._current_frames().get(thread)
-    seen = seen_in(frame)
-    if seen is not None and seen.kind != "waiting":
-        return False
-    for _ in range(MAX_FRAMES):
-        if frame is None:
-            return True
-        if frame.f_code.co_name == "__get__" and module_of(frame) == "functools":
-            return False
-        frame = frame.f_back
-    return False
-
-
 def seen_in(frame: FrameType | None) -> Seen | None:
     """As `look`, of the stack that ends in this frame."""
     kind: PhaseKind | None = None
@@ -287,8 +272,10 @@ def seen_in(frame: FrameType | None) -> Seen | None:
         module, name = module_of(frame), frame.f_code.co_name
         if is_cell(frame):
             # Inner ones are functions that other cells defined; the outermost is the cell that runs.
-            what = _judge(kind, method, has_kind=has_kind, is_preparing=is_preparing, is_sending=is_sending)
             if method is not None:
+                what = _judge(
+                    kind, method, has_kind=has_kind, is_preparing=is_preparing, is_sending=is_sending
+                )
                 found = None if what is None else Seen(what, method, timed or frame.f_lineno)
         elif found is not None and module == "IPython.core.interactiveshell":
             return found
@@ -299,17 +286,19 @@ def seen_in(frame: FrameType | None) -> Seen | None:
                 is_sending = is_sending or name == "_graph_to_futures"
             if not has_kind:
                 has_kind, kind = _mark(module, name)
+            if method is not None and name in _UNASKED and is_dasks(module):
+                method, has_kind, kind = None, False, None
             timed = timed_line(frame, timed)
         frame = frame.f_back
     return None
 
 
 def _judge(
-    kind: PhaseKind | None, method: str | None, *, has_kind: bool, is_preparing: bool, is_sending: bool
+    kind: PhaseKind | None, method: str, *, has_kind: bool, is_preparing: bool, is_sending: bool
 ) -> PhaseKind | None:
     if is_sending and kind != "waiting":
         return "serializing"  # pickling asks expressions for their names and more
-    if has_kind or method == "<module>":  # importing it
+    if has_kind:
         return kind
     if method in _ENTRIES:
         return "optimizing" if is_preparing else None  # else the pieces of a result are put together

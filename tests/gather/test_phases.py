@@ -170,6 +170,26 @@ def test_what_is_no_phase(client, frame):
     assert looked["seen"] is None
 
 
+@pytest.mark.parametrize("name", ["<module>", "gc_callback"])
+def test_what_nobody_asked_for_is_no_phase(name):
+    """Importing Dask, and what it does when the interpreter collects garbage."""
+    code = "def work(): return look()\ndef outer(): return work()"
+    exec(
+        compile(code, "x.py", "exec"),
+        dasks := {"__name__": "dask.x", "look": lambda: look(threading.get_ident())},
+    )
+    outer = dasks["outer"]
+    assert at_work(outer).method == "outer"
+    outer.__code__ = outer.__code__.replace(co_name=name)
+    assert at_work(outer) is None
+
+
+def at_work(function):
+    namespace = {"function": function}
+    run("seen = function()", namespace)
+    return namespace["seen"]
+
+
 def test_a_computation_in_the_kernel_itself_is_no_phase(client):
     found = []
     x = da.ones(4, chunks=2).map_blocks(lambda b: found.append(look(threading.get_ident())) or b, dtype=float)
