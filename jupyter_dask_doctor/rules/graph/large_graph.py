@@ -22,7 +22,7 @@ least 1 s and 5 % of what the computation took.
 Before a cell runs that calls `compute()` or `persist()` on a variable, the tasks that the optimizer will leave
 are counted, and the work is reckoned from the bytes of what it reads, at 200 MB/s for each thread. Where these
 are not known, and while a computation runs, its length is not known either: then it is only worth knowing,
-below a million tasks.
+below a million tasks and below 10 s of taking it in.
 
 ## When it stays quiet
 When the tasks are long enough that their handling does not count, however many they are.
@@ -64,6 +64,8 @@ class Thresholds:
     #: Seconds that must be lost for a warning, and their share of what the computation took.
     loss_seconds: float = 1.0
     loss_share: float = 0.05
+    #: Seconds that taking a graph in must have lasted for a warning before the end, when the share is not known yet.
+    long_seconds: float = 10.0
     #: Partitions for each thread that a coarser cut keeps at least (docs: 2 to 3 times the threads).
     partitions_per_thread: int = 3
 
@@ -103,13 +105,15 @@ def large_graph(
         lasted = runs.wall(c)
         severity: Severity = "warning"
         if lasted is None:
-            severity = "warning" if c.n_tasks >= limit.many_tasks else "info"
+            is_long = (c.schedule_seconds or 0.0) >= limit.long_seconds
+            severity = "warning" if c.n_tasks >= limit.many_tasks or is_long else "info"
         elif loss < limit.loss_seconds or loss < limit.loss_share * lasted:
             continue
         else:
             loss = min(loss, lasted)
         read = runs.read_by(c, collections, code)
-        yield _finding(c, severity, loss, lasted, limit, _fixes(read, c.at, cluster, limit, load, code))
+        offered = _fixes(read, c.at, cluster, limit, load, code)
+        yield _finding(c, severity, loss, lasted, limit, offered, _subject(c, collections))
     for plan in forecast.coming(code, collections, computations):
         yield from _coming(plan, collections, cluster, limit, load, code)
 
@@ -148,7 +152,7 @@ def _coming(
     read = [x for x in collections if x is c or runs.is_made_from(c, x)]
     yield large_graph.finding(
         severity=severity,
-        subject=layers[0][0] if layers else "graph",
+        subject=c.name,
         message=f"{words.code(c.name)} would send {words.count(n, 'task')}{made}: "
         f"handling them takes ≈ {words.seconds(loss)}.",
         why=_WHY,
@@ -159,6 +163,16 @@ def _coming(
         loss_seconds=loss,
         of_seconds=loss + work if work is not None else None,
     )
+
+
+def _subject(c: Computation, collections: tuple[Collection, ...]) -> str:
+    """The variable that was asked for, as before the run; else what most of the tasks are called."""
+    named = [x.name for x in c.asked if x.name]
+    if not named and c.method == "persist":
+        named = [x.name for x in collections if x.is_persisted and runs.same_cell(x.at, c.at)]
+    if len(named) == 1:
+        return named[0]
+    return c.layers[0][0] if c.layers else "graph"
 
 
 def _made(layers: tuple[tuple[str, int], ...], n: int) -> str:
@@ -188,6 +202,7 @@ def _finding(
     lasted: float | None,
     limit: Thresholds,
     offered: tuple[Fix, ...],
+    subject: str,
 ) -> Finding:
     of = f" of {words.seconds(lasted)}" if lasted is not None else ""
     evidence = [
@@ -209,7 +224,7 @@ def _finding(
     made = _made(c.layers, c.n_tasks)
     return large_graph.finding(
         severity=severity,
-        subject=c.layers[0][0] if c.layers else "graph",
+        subject=subject,
         message=f"One graph has {words.count(c.n_tasks, 'task')}{made}: "
         f"handling them takes ≈ {words.seconds(loss)}{of}.",
         why=_WHY,

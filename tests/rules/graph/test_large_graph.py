@@ -67,7 +67,7 @@ def test_is_quiet_of_an_earlier_run_of_the_cell():
 
 @pytest.mark.parametrize(("n_tasks", "severity"), [(100_000, "info"), (1_000_000, "warning")])
 def test_while_it_runs(n_tasks, severity):
-    running = change(RAN, n_tasks=n_tasks, stop=None, is_done=False)
+    running = change(RAN, n_tasks=n_tasks, stop=None, is_done=False, schedule_seconds=9.0)
     (finding,) = run(large_graph, sick(computations=(running,)))
     assert finding.severity == severity
     assert finding.of_seconds is None
@@ -118,7 +118,7 @@ def unrun(text):
 def test_speaks_before_it_runs():
     facts = planned()
     (finding,) = run(large_graph, facts)
-    assert finding.id == "large-graph:assign"
+    assert finding.id == "large-graph:df"
     assert finding.severity == "warning"
     assert finding.message == (
         "`df` would send 100,000 tasks; `assign`, `getitem`, `gt` make 60 % of them: handling them takes ≈ 20 s."
@@ -160,6 +160,18 @@ def test_what_was_sent_is_told_once():
     sent = change(RAN, stop=None, is_done=False)
     (finding,) = run(large_graph, planned(code=running, computations=(sent,)))
     assert finding.message.startswith("One graph has")
+    # It stays the same finding
+    asked = change(sent, asked=(MANY,))
+    (finding,) = run(large_graph, planned(code=running, computations=(asked,)))
+    assert finding.id == "large-graph:df"
+
+
+def test_a_graph_that_is_taken_in_for_long_is_a_warning_before_the_end():
+    running = change(RAN, stop=None, is_done=False)
+    (finding,) = run(large_graph, sick(computations=(change(running, schedule_seconds=9.9),)))
+    assert finding.severity == "info"
+    (finding,) = run(large_graph, sick(computations=(running,)))
+    assert finding.severity == "warning"
 
 
 def test_a_small_result_says_nothing_of_the_work():
