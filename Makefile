@@ -104,6 +104,7 @@ test-ui: $(STAMPS)/package $(STAMPS)/chromium ## browser tests, in a real Jupyte
 bench: $(STAMPS)/package $(STAMPS)/chromium ## what the doctor costs and how soon it speaks, on this machine
 	@python benchmarks/scheduler.py
 	@python benchmarks/snapshot.py
+	@python benchmarks/profiling.py
 	@UI_BENCH=1 CHROMIUM_PATH="$$(cat $(STAMPS)/chromium)" jlpm test:ui --reporter=line
 
 $(STAMPS)/old: tests/clinic/old-distributed.txt

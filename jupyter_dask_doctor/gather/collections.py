@@ -128,7 +128,8 @@ class _Look:
         except Exception as error:
             if kind is None or kind == "futures":
                 return []
-            return [(_unknown(name, kind, error), frozenset(), frozenset())]
+            reason = f"It could not be looked into ({type(error).__name__})."
+            return [(_unknown(name, kind, reason), frozenset(), frozenset())]
 
     def _one(self, name: str, value: Any) -> Collection | None:
         at = self._bound_at(name)
@@ -136,7 +137,10 @@ class _Look:
             frame = describe_frame(name, value, sizes=self._sizes, at=at)
             if frame.is_persisted:
                 return frame
-            found, gap = embedded.of_frame(value._expr, self._variables, frame.npartitions)
+            try:
+                found, gap = embedded.of_frame(value._expr, self._variables, frame.npartitions)
+            except Exception as error:  # the inside of another version
+                found, gap = (), (f"Large objects in it could not be looked for ({type(error).__name__}).",)
             return replace(frame, embedded=found, gaps=(*frame.gaps, *gap)[:5])
         kind = kind_of(value)
         if kind is not None:
@@ -149,6 +153,8 @@ class _Look:
                 variables=self._variables,
                 is_in_time=time.thread_time() < self._deadline,
             )
+        if _is_planned(value):
+            return _unknown(name, "array", "Arrays with query planning are not looked into.")
         return describe_futures(name, value, _count(value), sizes=self._sizes, at=at)
 
     def _part(self, part: Part, name: str) -> Collection:
@@ -177,7 +183,14 @@ def _kind(value: object) -> CollectionKind | None:
     kind = kind_of(value)
     if kind is not None:
         return kind
+    if _is_planned(value):
+        return "array"
     return "futures" if _count(value) else None
+
+
+def _is_planned(value: object) -> bool:
+    """An array of Dask's with query planning, an experiment whose inside is another."""
+    return is_a(value, "dask.array._array_expr._collection", "Array")
 
 
 def _count(value: Any) -> int:
@@ -192,7 +205,7 @@ def _count(value: Any) -> int:
     return 0
 
 
-def _unknown(name: str, kind: CollectionKind, error: Exception) -> Collection:
+def _unknown(name: str, kind: CollectionKind, reason: str) -> Collection:
     return Collection(
         name=name,
         kind=kind,
@@ -200,7 +213,7 @@ def _unknown(name: str, kind: CollectionKind, error: Exception) -> Collection:
         nbytes=None,
         largest=None,
         is_persisted=False,
-        gaps=(f"It could not be looked into ({type(error).__name__}).",),
+        gaps=(reason,),
     )
 
 

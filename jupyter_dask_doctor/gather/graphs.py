@@ -89,7 +89,6 @@ def describe_graph(
     measured = None if group is None else sizes(group)
     nbytes, largest = sizes_in_memory(measured, parts.npartitions)
     layers = getattr(parts.graph, "layers", None) or {}
-    known = _facts(value, kind, parts, is_in_time=is_in_time)
     made = Collection(
         name=name,
         kind=kind,
@@ -104,6 +103,10 @@ def describe_graph(
     )
     if kind == "array":
         made = replace(made, **_of_array(parts, made))
+    try:
+        known = _facts(value, kind, parts, is_in_time=is_in_time)
+    except Exception as error:  # hand-made, or of a version whose inside is another
+        return replace(made, gaps=(f"Its graph could not be looked into ({type(error).__name__}).",))
     if known is None:
         return replace(made, gaps=("There was too much to look into at once: its graph comes next.",))
     told = known.told

@@ -219,7 +219,10 @@ def _fused_layers(made: Layered, name: str, fuses: followed.Fuses) -> Layered | 
     """As Dask's array optimizer joins blockwise layers; nothing is built by that."""
     if fuses != "array" or made.order is None or len(made.order) > MAX_FUSED or name not in made.layers:
         return None
-    from dask.blockwise import fuse_roots, optimize_blockwise
+    try:
+        from dask.blockwise import fuse_roots, optimize_blockwise
+    except ImportError:  # of a version that has them elsewhere: the sum over the layers then
+        return None
     from dask.highlevelgraph import HighLevelGraph
 
     graph = HighLevelGraph(dict(made.layers), {k: set(v) for k, v in made.dependencies.items()})
