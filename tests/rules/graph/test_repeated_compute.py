@@ -95,6 +95,12 @@ def test_is_quiet_when_nothing_was_done_again(again):
     assert not run(repeated_compute, sick(computations=(FIRST, again), groups=other))
 
 
+def test_hidden_jobs_are_another_rules():
+    hidden = change(AGAIN, is_hidden=True)
+    assert not run(repeated_compute, sick(computations=(FIRST, hidden)))
+    assert run(repeated_compute, sick(computations=(FIRST, change(hidden, method="len"))))
+
+
 def test_is_quiet_of_names_without_a_token():
     first, again = (change(c, names=("train",)) for c in (FIRST, AGAIN))
     lumped = tuple(group("train", name="train", computation_id=k, compute_seconds=20.0) for k in ("k1", "k2"))
