@@ -158,7 +158,7 @@ def too_few_partitions(
         file = _unsplittable(c)
         if file is None or c.name in told or c.name in seen or c.is_persisted:
             continue
-        at = _planned(c, code)
+        at = _planned(c, collections, code)
         seconds = (file.nbytes or 0) / limit.file_speed / (c.npartitions or 1)
         loss = seconds * (1 - (c.npartitions or 1) / cluster.nthreads)
         if at is None or (file.nbytes or 0) < limit.file_nbytes or loss < limit.loss_seconds:
@@ -241,22 +241,27 @@ def _unsplittable(c: Collection) -> Read | None:
     return None
 
 
-def _planned(c: Collection, code: Sequence[Cell]) -> Location | None:
-    """The call in a cell that has not ended which will compute on `c`, or on what it makes of it."""
+def _planned(c: Collection, collections: Sequence[Collection], code: Sequence[Cell]) -> Location | None:
+    """The call in a cell that has not ended which will compute on `c`, or on what is made from it."""
+    made = {c.name, *(o.name for o in collections if runs.is_made_from(o, c))}
     for cell in code:
         if cell.started is not None and cell.stopped is not None:
             continue
         tree = source.parse(cell.source)
         for statement in tree.body if tree is not None else ():
-            if isinstance(statement, (ast.Expr, ast.Assign)):
-                for call in _calls(statement):
-                    root = source.root(call)
-                    if root is not None and root.id == c.name:
-                        return Location(
-                            cell_id=cell.id, execution_count=cell.execution_count, line=call.lineno
-                        )
-            if source.binds(statement, c.name):
-                break
+            if not isinstance(statement, (ast.Expr, ast.Assign)):
+                made -= {name for name in made if source.binds(statement, name)}
+                continue
+            for call in _calls(statement):
+                root = source.root(call)
+                if root is not None and root.id in made:
+                    return Location(cell_id=cell.id, execution_count=cell.execution_count, line=call.lineno)
+            match statement:
+                case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                    root = source.root(value)
+                    made = made | {name} if root is not None and root.id in made else made - {name}
+                case _:
+                    made -= {name for name in made if source.binds(statement, name)}
     return None
 
 

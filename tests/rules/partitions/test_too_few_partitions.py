@@ -91,6 +91,23 @@ def test_says_it_before_the_run_of_the_same_subject_where_it_is_certain():
     assert idle.is_estimated
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "parsed = logs.map_partitions(parse)\nby_user = parsed.groupby('user')\nby_user.size().compute()",
+            3,
+        ),
+        ("kept = logs[logs.user > 3].persist()", 1),
+        ("import time\nlogs = logs.assign(day=1)\nlogs.day.sum().compute()", 3),
+    ],
+)
+def test_what_is_made_from_it_in_the_cell_counts(text, line):
+    cells = (code(READ)[0], cell("c2", text, None, None, None))
+    (finding,) = run(too_few_partitions, before(code=cells))
+    assert finding.at == Location(cell_id="c2", line=line)
+
+
 def test_a_row_group_cannot_be_cut_either():
     file = Read(
         format="parquet", path="logs.parquet", n_files=1, nbytes=600_000_000, npartitions=1, n_row_groups=1
@@ -105,6 +122,13 @@ def test_a_row_group_cannot_be_cut_either():
         {"code": code(READ, WORK)},  # nothing is about to run
         {"code": (code(READ)[0], cell("c2", "print(logs)", None, None, None))},
         {"code": (code(READ)[0], cell("c2", "logs = small\nlogs.sum().compute()", None, None, None))},
+        {
+            "code": (
+                code(READ)[0],
+                cell("c2", "for logs in days:\n    pass\nother.compute()", None, None, None),
+            )
+        },
+        {"code": (code(READ)[0], cell("c2", "def later():\n    return logs.compute()", None, None, None))},
         {"collections": (change(LOGS, reads=(change(GZIP, nbytes=90_000_000),)),)},
         {"collections": (change(LOGS, reads=(change(GZIP, nbytes=None),)),)},
         {"collections": (change(LOGS, reads=(change(GZIP, compression=None),)),)},
