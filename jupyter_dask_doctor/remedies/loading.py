@@ -139,7 +139,8 @@ def handed_over_once(
         cell.source, (called.end_line, called.end_column - 1), (whole.end_line, whole.end_column)
     )
     new = f"{first}{once} = {dask or 'dask'}.delayed({variable})\n{head}{once}{middle}{meta}{tail}"
-    return fixes.replace(cell, whole, new, title=title, expect=expect, rerun=ailing)
+    made = fixes.replace(cell, whole, new, title=title, expect=expect, rerun=ailing)
+    return _with_rerun(made, cell) if made is not None else None
 
 
 def _meta(statement: ast.stmt, call: ast.Call, collections: Sequence[Collection]) -> str:

@@ -171,5 +171,6 @@ def test_says_what_comes_out_where_dask_cannot_look(folder):
 
 def test_brings_the_import():
     cells = code("names = load()", "out = df.map_partitions(add, names, meta=m)")
-    fix = handed_over_once(cells, "names", title="t", expect="e", ailing=None)
+    fix = handed_over_once(cells, "names", title="t", expect="e", ailing=at("c9", 9))
+    assert fix.rerun == ("c2", "c9")
     assert apply(fix, cells)[1].startswith("import dask\n\nnames_once = dask.delayed(names)\n")
