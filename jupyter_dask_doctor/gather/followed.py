@@ -120,12 +120,16 @@ def is_key(value: Any) -> bool:
 def cycle(tasks: Mapping[Any, Any], go_on: Callable[[], bool]) -> tuple[str, ...]:
     """A ring among these tasks as text, the first one again at the end; empty when there is none, or time is up."""
     dependencies: dict[Any, frozenset[Any]] = {}
-    for key, task in tuple(tasks.items()):
+    # Nothing is kept for a task that needs none of the others: many small objects made at once wake Python's
+    # collector, and while that works the user's cell stands still.
+    for key in tuple(tasks):
         if not go_on():
             return ()
         if not is_key(key):
             continue
-        dependencies[key] = frozenset(k for k in inputs(task) or () if k in tasks)
+        needed = inputs(tasks.get(key))
+        if needed and any(k in tasks for k in needed):
+            dependencies[key] = frozenset(k for k in needed if k in tasks)
     _, ring = ordered(dependencies, go_on)
     if len(ring) > MAX_CYCLE_SHOWN:
         ring = (*ring[: MAX_CYCLE_SHOWN - 2], "…", ring[-1])
