@@ -21,9 +21,9 @@ Where the data can only be made in the kernel, `df = df.persist()` sends it once
 Arrays, frames and bytes of at least 10 MB within the graph: of lazy collections before they are computed, and
 of each graph as it was sent. What it costs was measured where pickling, the way and the scheduler's unpacking
 were seen: without what the tasks themselves take, and no more than 20 s for each GB. Else it is reckoned at 4 s
-for each GB and copy, marked "≈". (Measured on 2 cores with Dask 2026.8.0: 4.7 s per GB for an array, 14 to 18 s
-for frames, 3.7 s for each copy in a task of its own.) It speaks when that is at least 1 s in all, and 5 % of
-what the computations took.
+for each GB and copy, marked "≈". (Measured on a busy machine with 2 cores, Dask 2026.8.0: 4.7 s per GB for an
+array, 14 to 19 s for frames, 3.7 s for each copy in a task of its own.) It speaks when that is at least 1 s in
+all, and 5 % of what the computations took.
 
 ## When it stays quiet
 Small lookups; data that is sent once by `persist()` and then read on the workers; data in a graph that nothing
@@ -138,7 +138,7 @@ def embedded_data(
         if loss < limit.loss_seconds or (not sent.coming and spent < limit.loss_share * lasted):
             continue
         yield _finding(
-            sent, loss, measured, lasted, limit, _fixes(sent, cluster, collections, code, load, limit)
+            sent, loss, measured, lasted, load, limit, _fixes(sent, cluster, collections, code, load, limit)
         )
 
 
@@ -226,7 +226,13 @@ def _is_compute_of(call: ast.Call, name: str) -> bool:
 
 
 def _finding(
-    sent: _Sent, loss: float, measured: bool, lasted: float, limit: Thresholds, offered: tuple[Fix, ...]
+    sent: _Sent,
+    loss: float,
+    measured: bool,
+    lasted: float,
+    load: tuple[Load, ...],
+    limit: Thresholds,
+    offered: tuple[Fix, ...],
 ) -> Finding:
     item, n_done, n_coming = sent.item, len(sent.done), len(sent.coming)
     name, size = words.code(sent.subject), words.nbytes(item.nbytes)
@@ -256,6 +262,10 @@ def _finding(
             limit=max(limit.loss_seconds, limit.loss_share * lasted),
         ),
     ]
+    since = min((c.submitted for c in sent.done), default=None)
+    held = [p.scheduler_memory for p in load if p.scheduler_memory and since is not None and p.time >= since]
+    if held:
+        evidence.append(Evidence(label="most memory of the scheduler since", value=max(held), unit="bytes"))
     return embedded_data.finding(
         severity="warning",
         subject=sent.subject,
