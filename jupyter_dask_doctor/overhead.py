@@ -66,7 +66,7 @@ def measured(
     found: list[Cost] = []
     for work, own in zip(works, read, strict=True):
         total = work.thread_seconds
-        if c not in own or not work.is_done or total is None or work.nthreads < 1:
+        if not has(own, c) or not work.is_done or total is None or work.nthreads < 1:
             continue
         if not usage.is_alone(work, works):
             continue
@@ -130,15 +130,19 @@ def is_reduced(c: Collection, others: Sequence[Collection] = ()) -> bool:
 
 def is_recut(c: Collection, others: Sequence[Collection]) -> bool:
     """Is there a collection made from it in much fewer pieces? Then that is what is worked on."""
-    return any(
-        o.npartitions is not None
-        and c.npartitions is not None
-        and 2 * o.npartitions <= c.npartitions
-        and (runs.is_made_from(o, c) or any(c.npartitions in step.n_in and step.kind in ("repartition", "rechunk")
-                                            for step in o.operations))
-        for o in others
-        if o.name != c.name and not is_reduced(o)
-    )  # fmt: skip
+    for o in others:
+        if o is c or o.npartitions is None or c.npartitions is None or 2 * o.npartitions > c.npartitions:
+            continue
+        cuts = (step for step in o.operations if step.kind in ("repartition", "rechunk"))
+        if runs.is_made_from(o, c) or any(c.npartitions in step.n_in for step in cuts):
+            if not is_reduced(o):
+                return True
+    return False
+
+
+def has(own: Sequence[Collection], c: Collection) -> bool:
+    """Is it this very one that is among them? To compare all that is known of each takes long."""
+    return any(o is c for o in own)
 
 
 def reads(
@@ -149,6 +153,6 @@ def reads(
     for work in works:
         own: list[Collection] = []
         for u in work.computations:
-            own += [c for c in runs.read_by(u, collections, code) if c not in own]
+            own += [c for c in runs.read_by(u, collections, code) if not has(own, c)]
         found.append(own)
     return found

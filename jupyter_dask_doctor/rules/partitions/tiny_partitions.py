@@ -149,7 +149,9 @@ def tiny_partitions(
             continue
         wanted = _wanted(c, cluster, limit)
         cost = overhead.measured(c, wanted, works, read, limit.most_task_seconds)
-        is_to_come = not any(c in own for own in read) or any(c is one and not u.is_done for u, one in unheld)
+        is_to_come = not any(overhead.has(own, c) for own in read) or any(
+            c is one and not u.is_done for u, one in unheld
+        )
         if cost is None and is_to_come and not _is_large(c, collections, computations, code, limit):
             at = next((p.at for p in plans if c in p.collections), None)
             at = next((u.at for u, one in unheld if one is c and not u.is_done), at)

@@ -141,7 +141,7 @@ def too_few_partitions(
     for work, own in zip(works, read, strict=True):
         if work.seconds < limit.least_seconds or not work.is_done or not usage.is_alone(work, works):
             continue
-        mine = [c for c in few if c in own]
+        mine = [c for c in few if overhead.has(own, c)]
         if not mine:
             continue
         made = _judged(work, usage.own_groups(work, grouped), limit)

@@ -154,7 +154,7 @@ def _wanted(
     limit: Thresholds,
 ) -> int:
     """As many partitions as threads, bytes and work ask for."""
-    done = [w.thread_seconds or 0.0 for w, own in zip(works, read, strict=True) if c in own]
+    done = [w.thread_seconds or 0.0 for w, own in zip(works, read, strict=True) if overhead.has(own, c)]
     n = max(
         limit.partitions_per_thread * max(1, cluster.nthreads),
         math.ceil((typical or 0) * (c.npartitions or 0) / fixes.TARGET),
