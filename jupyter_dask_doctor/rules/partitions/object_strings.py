@@ -16,11 +16,12 @@ Dask converts text by itself as it reads, unless `dataframe.convert-string` is o
 a function in `map_partitions` or `astype(object)` makes later stays as it is.
 
 ## How it is known
-Dtypes, bytes and a sample of the values of the partitions in the workers' memory, asked for once; before, where
-the files' schema tells. It speaks when text in object columns is at least a fifth of a frame's bytes and 64 MiB.
-What Arrow would need is reckoned: the characters and 8 bytes for each value, marked "≈". A warning when that
-spares 5 % of the cluster's memory, or when pickling takes at least 1 s and 5 % of a computation on the frame;
-else only worth knowing.
+Dtypes, bytes and a sample of the values of the partitions in the workers' memory, asked for once; before, what is
+read from CSV files as `object`, with the bytes that a sample of the files lets expect. It speaks when text in
+object columns is at least a fifth of a frame's bytes and 64 MiB. What Arrow would need is reckoned: the characters
+and 8 bytes for each value, marked "≈". A warning when that spares 5 % of the cluster's memory, of a frame that is
+persisted or about to be, or when pickling takes at least 1 s and 5 % of a computation on the frame; else only worth
+knowing.
 
 Measured with pandas 3.1 on 1,000,000 texts of 14 characters: 72 MB as objects and 23 MB in Arrow's form; pickling
 0.35 s and 0.02 s, `str.upper` 0.32 s and 0.11 s, `str.contains` 0.31 s and 0.07 s. Grouping by the column is not
@@ -43,14 +44,12 @@ https://pandas.pydata.org/docs/user_guide/text.html
 
 from __future__ import annotations
 
-import ast
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import runs, source, words
-from ...remedies import fixes, metas, settings_code
-from ...report import Evidence, Finding, Fix, Measure, Severity
+from ... import planned, runs, words
+from ...remedies import arrow_text
+from ...report import Evidence, Finding, Measure, Severity
 from ...snapshot import Activity, Cell, Cluster, Collection, Column, Computation, Load, Location
 from ...words import MiB
 from ..registry import NotChecked, rule
@@ -59,10 +58,9 @@ from ..registry import NotChecked, rule
 _PER_OBJECT = 57
 #: Arrow's mark of where a value begins (`large_string`).
 _PER_VALUE = 8
-_SETTING = "dataframe.convert-string"
 _PICKLING = frozenset({"serialize", "deserialize"})
-#: More columns are not named in code.
-_MAX_COLUMNS = 20
+#: Steps that make no values of their own.
+_READING = ("read-csv", "read_csv", "readcsv", "getitem", "projection")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +92,7 @@ def _measure(
 ) -> tuple[Measure, ...]:
     for c in collections:
         if c.name == subject:
-            held = sum(x.nbytes.nbytes for x in _columns(c) if _is_text(x) and x.nbytes is not None)
+            held = sum(x.nbytes.nbytes for x in _columns(c) if _is_text(x, c) and x.nbytes is not None)
             return (Measure(label="text in Python objects", value=held, unit="bytes"),)
     return ()
 
@@ -116,6 +114,8 @@ def object_strings(
     load: tuple[Load, ...] = (),
 ) -> Iterator[Finding]:
     recent = runs.newest(computations, code)
+    kept = {c.name for c in collections if c.is_persisted}
+    kept |= {c.name for p in planned.planned(code, collections, "persist") for c in p.collections}
     frames = [c for c in collections if c.kind in ("dataframe", "series")]
     told: list[Collection] = []
     unknown: list[str] = []
@@ -132,7 +132,8 @@ def object_strings(
         if text.share < limit.share or text.nbytes < limit.nbytes:
             continue
         told.append(c)
-        yield _finding(c, text, _readers(c, recent, collections, code), frames, cluster, load, code, limit)
+        readers = _readers(c, recent, collections, code)
+        yield _finding(c, text, readers, c.name in kept, frames, cluster, load, code, limit)
     if unknown and not told:
         raise NotChecked(f"What the object columns of {words.code(unknown[0])} hold is not known.")
 
@@ -142,8 +143,17 @@ def _columns(c: Collection) -> tuple[Column, ...]:
     return c.held.columns if c.held is not None and c.held.columns else c.columns
 
 
-def _is_text(column: Column) -> bool:
-    return column.dtype == "object" and column.holds == "string"
+def _is_text(column: Column, c: Collection) -> bool:
+    if column.dtype != "object":
+        return False
+    return column.holds == "string" or (column.holds is None and c.held is None and _is_as_read(c))
+
+
+def _is_as_read(c: Collection) -> bool:
+    """Straight from text files: whatever is no number there is text."""
+    if not c.reads or any(r.format != "csv" for r in c.reads):
+        return False
+    return all(name.lower().startswith(_READING) for name in c.names)
 
 
 def _is_unknown(c: Collection, limit: Thresholds) -> bool:
@@ -154,7 +164,7 @@ def _is_unknown(c: Collection, limit: Thresholds) -> bool:
 
 def _text(c: Collection) -> _Text | None:
     columns = _columns(c)
-    mine = tuple(x for x in columns if _is_text(x) and x.nbytes is not None)
+    mine = tuple(x for x in columns if _is_text(x, c) and x.nbytes is not None)
     if not mine:
         return None
     nbytes = sum(x.nbytes.nbytes for x in mine if x.nbytes is not None)
@@ -198,6 +208,7 @@ def _finding(
     c: Collection,
     text: _Text,
     readers: Sequence[Computation],
+    is_kept: bool,
     frames: Sequence[Collection],
     cluster: Cluster,
     load: Sequence[Load],
@@ -209,7 +220,9 @@ def _finding(
     of = worst.thread_seconds if worst is not None else None
     costs = pickling >= limit.pickle_seconds and pickling >= limit.pickle_share * (of or 0.0)
     memory = cluster.memory_limit
-    fills = text.spared is not None and memory is not None and text.spared >= limit.memory_share * memory
+    # What is read piece by piece fills no memory
+    fills = is_kept and text.spared is not None and memory is not None
+    fills = fills and (text.spared or 0) >= limit.memory_share * (memory or 0)
     severity: Severity = "warning" if costs or fills else "info"
     names = [words.code(x.name) for x in text.columns]
     shown = (
@@ -262,98 +275,18 @@ def _finding(
         "them means to pickle one after the other, and work on them holds the GIL.",
         evidence=tuple(evidence),
         at=c.at,
-        fixes=tuple(_fixes(c, text, frames, cluster, load, code, ailing)),
+        fixes=arrow_text.offers(
+            c,
+            text.columns,
+            nbytes=text.nbytes,
+            spared=text.spared,
+            has_only_text=all(_is_text(x, f) for f in frames for x in _columns(f) if x.dtype == "object"),
+            cluster=cluster,
+            load=load,
+            code=code,
+            ailing=ailing,
+        ),
         loss_seconds=pickling if costs else None,
         of_seconds=of if costs else None,
         loss_bytes=text.spared,
     )
-
-
-def _fixes(
-    c: Collection,
-    text: _Text,
-    frames: Sequence[Collection],
-    cluster: Cluster,
-    load: Sequence[Load],
-    code: Sequence[Cell],
-    ailing: Location | None,
-) -> Iterator[Fix]:
-    expect = f"≈ {words.nbytes(text.nbytes)} → {words.nbytes(text.nbytes - (text.spared or 0))}"
-    if text.spared is None:
-        expect = f"{words.nbytes(text.nbytes)} of objects become text in one block"
-    turned_on = _by_setting(c, frames, code, expect, ailing)
-    if turned_on is not None:
-        yield turned_on
-    if len(text.columns) > _MAX_COLUMNS or not fixes.is_name(c.name):
-        return
-    title = f"Keep the text of {words.code(c.name)} in Arrow's form"
-    if c.kind == "series":
-        change = '.astype("string[pyarrow]")'
-    else:
-        change = f".astype({metas.literal({x.name: 'string[pyarrow]' for x in text.columns})})"
-    binding = runs.cell_at(code, c.at)
-    if c.is_persisted and binding is not None:
-        made = _before_persist(c, binding, change, title, expect, ailing)
-        if made is not None:
-            yield made
-            return
-    tail = ".persist()" if c.is_persisted else ""
-    new = f"{c.name} = {c.name}{change}{tail}"
-    if c.is_persisted and not fixes.has_room(text.nbytes, cluster, load, share=cluster.memory_pause):
-        yield fixes.advice(new, title=title, expect=f"{expect}. Both do not fit in memory at once")
-        return
-    yield fixes.rebind(c.name, new, binding=binding, ailing=ailing, title=title, expect=expect)
-
-
-def _by_setting(
-    c: Collection, frames: Sequence[Collection], code: Sequence[Cell], expect: str, ailing: Location | None
-) -> Fix | None:
-    """The notebook turned the conversion off: on again, where it cannot hit anything but text."""
-    found = settings_code.setting(code, _SETTING)
-    if found is None or found[1].value is not False:
-        return None
-    objects = [x for f in frames for x in _columns(f) if x.dtype == "object"]
-    if not all(_is_text(x) for x in objects):
-        return None
-    cell, value = found
-    fix = fixes.replace(
-        cell,
-        source.span(cell.source, value),
-        "True",
-        title="Let Dask keep all text in Arrow's form",
-        expect=f"{expect}, for all frames that are read from then on",
-    )
-    if fix is None:
-        return None
-    cells = (
-        cell.id,
-        c.at.cell_id if c.at is not None else None,
-        ailing.cell_id if ailing is not None else None,
-    )
-    return dataclasses.replace(fix, rerun=tuple(dict.fromkeys(i for i in cells if i is not None)))
-
-
-def _before_persist(
-    c: Collection, binding: Cell, change: str, title: str, expect: str, ailing: Location | None
-) -> Fix | None:
-    """`x = read().persist()` → `x = read().astype(...).persist()`."""
-    tree = source.parse(binding.source)
-    for statement in tree.body if tree is not None else ():
-        if not source.binds(statement, c.name) or not isinstance(statement, ast.Assign):
-            continue
-        call = statement.value
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute) or call.args:
-            return None
-        if call.func.attr != "persist":
-            return None
-        where = source.span(binding.source, call.func)
-        head = source.text(binding.source, where).removesuffix("persist").rstrip()
-        if not head.endswith("."):
-            return None
-        new = f"{head[:-1]}{change}.persist"
-        fix = fixes.replace(binding, where, new, title=title, expect=expect)
-        if fix is None or binding.id is None:
-            return None
-        cells = (binding.id, ailing.cell_id if ailing is not None else None)
-        return dataclasses.replace(fix, rerun=tuple(dict.fromkeys(i for i in cells if i is not None)))
-    return None

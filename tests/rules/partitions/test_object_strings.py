@@ -4,13 +4,14 @@ import pytest
 
 from jupyter_dask_doctor.rules.partitions import object_strings
 from jupyter_dask_doctor.rules.registry import NotChecked
-from jupyter_dask_doctor.snapshot import Activity, Column, Size
+from jupyter_dask_doctor.snapshot import Activity, Column, Read, Size
 from jupyter_dask_doctor.verify import measures
 from tests.healthy import (
     GiB,
     MiB,
     apply,
     at,
+    cell,
     change,
     cluster,
     code,
@@ -19,6 +20,7 @@ from tests.healthy import (
     held,
     lazy,
     load,
+    name,
     run,
     snapshot,
 )
@@ -28,12 +30,12 @@ SOURCE = 'df = dd.read_csv("*.csv", dtype={"page": "object"}).persist()'
 OFF = 'dask.config.set({"dataframe.convert-string": False})'
 
 
-def column(name="page", dtype="object", holds="string", each=72):
-    return Column(name=name, dtype=dtype, nbytes=Size(nbytes=each * ROWS, known="estimated"), holds=holds)
+def column(label="page", dtype="object", holds="string", each=72):
+    return Column(name=label, dtype=dtype, nbytes=Size(nbytes=each * ROWS, known="estimated"), holds=holds)
 
 
-def number(name="user"):
-    return column(name, "int64", None, 8)
+def number(label="user"):
+    return column(label, "int64", None, 8)
 
 
 def sick(*columns, source=SOURCE, frame=None, **changes):
@@ -135,12 +137,36 @@ def test_the_setting_stays_off_where_it_would_turn_decimals_into_text():
         assert "True" not in finding.fixes[0].code
 
 
-def test_a_lazy_frame_whose_files_tell():
-    columns = (number(), column())
-    frame = lazy(columns=columns, n_columns=2, n_rows=ROWS)
-    facts = sick(collections=(frame,), source='df = dd.read_parquet("visits")')
+def ahead(text="kept = df.persist()", **changes):
+    """A frame read from CSV files with its text as objects, and a cell that has not run."""
+    read = (Read(format="csv", path="visits", n_files=20),)
+    facts = {"columns": (number(), column(holds=None)), "n_columns": 2, "n_rows": ROWS, "reads": read}
+    frame = lazy(**facts | {"names": (name("read-csv"),)} | changes)
+    (first,) = code('df = dd.read_csv("*.csv", dtype={"page": "object"})')
+    return sick(collections=(frame,), code=(first, cell("c2", text, None, None, None)))
+
+
+def test_speaks_before_text_files_are_persisted():
+    facts = ahead()
     (finding,) = run(object_strings, facts)
+    assert finding.severity == "warning"
+    assert finding.subject == "df"
     assert apply(finding.fixes[0], facts.code)[1] == 'df = df.astype({"page": "string[pyarrow]"})'
+    (finding,) = run(object_strings, ahead("df.page.nunique().compute()"))
+    assert finding.severity == "info"  # read piece by piece
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"names": (name("read-csv"), name("parse"))},
+        {"reads": (Read(format="parquet", path="visits"),)},
+        {"reads": ()},
+    ],
+)
+def test_what_functions_and_other_files_make_is_not_known_to_be_text(changes):
+    with pytest.raises(NotChecked):
+        run(object_strings, ahead(**changes))
 
 
 def test_a_series():
