@@ -62,7 +62,7 @@ test('the demo notebook from the first cell to the mended one', async ({ doctor,
     const card = doctor.card(/events was computed/);
     await doctor.unfold(card);
     await card.getByRole('button', { name: 'Apply and run' }).click();
-    await expect(doctor.treated.filter({ hasText: 'events' })).toContainText('resolved', { timeout: 60_000 });
+    await expect(doctor.treated.filter({ hasText: '4,501 → 601' })).toContainText('resolved', { timeout: 60_000 });
     const sources = await doctor.sources();
     expect(sources.some(source => source.includes('.optimize().compute()'))).toBe(true);
   });
