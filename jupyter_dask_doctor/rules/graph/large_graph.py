@@ -22,7 +22,7 @@ least 1 s and 5 % of what the computation took.
 Before a cell runs that calls `compute()` or `persist()` on a variable, the tasks that the optimizer will leave
 are counted, and the work is reckoned from the bytes of what it reads, at 200 MB/s for each thread. Where these
 are not known, and while a computation runs, its length is not known either: then it is only worth knowing,
-below a million tasks and below 10 s of taking it in.
+below a million tasks and a start of 10 s.
 
 ## When it stays quiet
 When the tasks are long enough that their handling does not count, however many they are.
@@ -42,7 +42,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ... import forecast, runs, words
+from ... import forecast, runs, starts, words
 from ...remedies import fixes, offers
 from ...report import Chart, Evidence, Finding, Fix, Measure, Series, Severity
 from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location
@@ -64,7 +64,7 @@ class Thresholds:
     #: Seconds that must be lost for a warning, and their share of what the computation took.
     loss_seconds: float = 1.0
     loss_share: float = 0.05
-    #: Seconds that taking a graph in must have lasted for a warning before the end, when the share is not known yet.
+    #: Seconds from the call to the first task, waiting left out, for a warning before the end of the computation.
     long_seconds: float = 10.0
     #: Partitions for each thread that a coarser cut keeps at least (docs: 2 to 3 times the threads).
     partitions_per_thread: int = 3
@@ -105,7 +105,9 @@ def large_graph(
         lasted = runs.wall(c)
         severity: Severity = "warning"
         if lasted is None:
-            is_long = (c.schedule_seconds or 0.0) >= limit.long_seconds
+            start = starts.start_of(c)
+            begun = start.seconds - start.waiting if start is not None else c.schedule_seconds or 0.0
+            is_long = begun >= limit.long_seconds
             severity = "warning" if c.n_tasks >= limit.many_tasks or is_long else "info"
         elif loss < limit.loss_seconds or loss < limit.loss_share * lasted:
             continue

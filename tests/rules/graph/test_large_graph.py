@@ -16,6 +16,7 @@ from tests.healthy import (
     lazy,
     name,
     run,
+    sending,
     sizes,
     snapshot,
 )
@@ -171,6 +172,12 @@ def test_a_graph_that_is_taken_in_for_long_is_a_warning_before_the_end():
     (finding,) = run(large_graph, sick(computations=(change(running, schedule_seconds=9.9),)))
     assert finding.severity == "info"
     (finding,) = run(large_graph, sick(computations=(running,)))
+    assert finding.severity == "warning"
+    # As for a slow start, what the kernel does counts as well
+    kernels = change(
+        running, schedule_seconds=3.0, start=T0 + 30, sending=sending(time=T0 + 20, optimize_seconds=7.0)
+    )
+    (finding,) = run(large_graph, sick(computations=(kernels,)))
     assert finding.severity == "warning"
 
 
