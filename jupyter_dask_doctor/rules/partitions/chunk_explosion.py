@@ -129,7 +129,7 @@ def chunk_explosion(
                 told.add(step.name)
                 yield found
         for read in c.reads:
-            place = f"{read.path}:{c.shape}"
+            place = f"{read.path}:{read.shape}:{read.chunks}:{read.asked_chunks}"
             found = _against_the_grain(c, read, at, room, code, limit) if place not in told else None
             if found is not None:
                 told.add(place)

@@ -39,13 +39,12 @@ https://docs.dask.org/en/stable/generated/dask.dataframe.DataFrame.merge.html
 
 from __future__ import annotations
 
-import ast
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from ... import runs, source, words
-from ...remedies import calls, creation, fixes
+from ... import runs, words
+from ...remedies import fixes, shuffling
 from ...report import Evidence, Finding, Fix, Severity
 from ...snapshot import Cell, Cluster, Collection, Computation, Location, Operation, TaskGroup, Versions
 from ..registry import NotChecked, rule
@@ -66,17 +65,6 @@ _SORTED = (
     "sort_values",
     "sortvalues",
 )
-#: Methods that take the number of partitions of their result, and under which name.
-_COUNTS = {
-    "merge": "npartitions",
-    "join": "npartitions",
-    "shuffle": "npartitions",
-    "drop_duplicates": "split_out",
-}
-_SPLIT_OUT = frozenset(
-    {"agg", "aggregate", "sum", "mean", "min", "max", "count", "size", "std", "var", "first", "last", "nunique",
-     "value_counts", "unique", "median"}
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,8 +185,8 @@ def _finding(
 
 def _ran(u: Computation, n: int, dask: str, cluster: Cluster, code: tuple[Cell, ...]) -> Finding:
     cell = runs.cell_at(code, u.at)
-    edit = _edit(cell, tuple(_COUNTS), n, u.at) if cell is not None else ()
-    name = _bound(cell) if cell is not None else None
+    edit = shuffling.other_count(cell, tuple(shuffling.COUNTS), n, u.at) if cell is not None else ()
+    name = shuffling.bound(cell) if cell is not None else None
     if name is not None:
         begin = f"{words.code(name)} is shuffled into {n:,} partitions"
     elif u.at is not None and u.at.execution_count is not None:
@@ -206,24 +194,6 @@ def _ran(u: Computation, n: int, dask: str, cluster: Cluster, code: tuple[Cell, 
     else:
         begin = f"A computation shuffles rows into {n:,} partitions"
     return _made(name or "shuffle", begin, n, dask, u.at, (*edit, *_upgrade(dask, cluster)), None)
-
-
-def _bound(cell: Cell) -> str | None:
-    """The variable that the one shuffling call of the cell makes."""
-    tree = source.parse(cell.source)
-    found = [
-        statement
-        for statement in (tree.body if tree is not None else ())
-        if any(_is_of_a_frame(call) for m in _COUNTS for call in fixes.calls(_module(statement), m))
-    ]
-    match found:
-        case [ast.Assign(targets=[ast.Name(id=name)])]:
-            return name
-    return None
-
-
-def _module(statement: ast.stmt) -> ast.Module:
-    return ast.Module(body=[statement], type_ignores=[])
 
 
 def _made(
@@ -266,61 +236,12 @@ def _fixes(
     step: Operation, n: int, at: Location | None, cell: Cell | None, dask: str, cluster: Cluster
 ) -> tuple[Fix, ...]:
     methods = {"merge": ("merge",), "join": ("join",), "shuffle": ("shuffle", "drop_duplicates")}
-    edit = _edit(cell, methods.get(step.kind, ()), n, at) if cell is not None else ()
+    edit = shuffling.other_count(cell, methods.get(step.kind, ()), n, at) if cell is not None else ()
     if not edit:
-        text = f"df = df.repartition(npartitions={_other(n)})  # what has {n:,} partitions, before this step"
-        expect = f"{n:,} → {_other(n):,} partitions: every row is there"
-        edit = (fixes.advice(text, title=f"Make {_other(n):,} partitions instead", expect=expect),)
+        text = f"df = df.repartition(npartitions={shuffling.count(n)})  # what has {n:,} partitions, before this step"
+        expect = f"{n:,} → {shuffling.count(n):,} partitions: every row is there"
+        edit = (fixes.advice(text, title=f"Make {shuffling.count(n):,} partitions instead", expect=expect),)
     return (*edit, *_upgrade(dask, cluster))
-
-
-def _edit(cell: Cell, methods: Sequence[str], n: int, at: Location | None) -> tuple[Fix, ...]:
-    """The one call in the cell that shuffles, with another number of partitions."""
-    tree = source.parse(cell.source)
-    if tree is None:
-        return ()
-    given = calls.with_keyword(cell, "split_out", _SPLIT_OUT)
-    found = [(call, _COUNTS[m]) for m in methods for call in fixes.calls(tree, m) if _is_of_a_frame(call)]
-    if not methods and given is not None and _is_count(given.call, n):
-        found = [(given.call, "split_out")]
-    if len(found) != 1:
-        return ()
-    call, option = found[0]
-    wanted = _other(n)
-    made = creation.set_option(
-        creation.Creation(cell=cell, call=call),
-        option,
-        str(wanted),
-        title=f"Make {wanted:,} partitions instead",
-        expect=f"{n:,} → {wanted:,} partitions: every row is there",
-    )
-    return () if made is None else (replace(made, rerun=(at.cell_id,) if at and at.cell_id else made.rerun),)
-
-
-def _is_count(call: ast.Call, n: int) -> bool:
-    return any(
-        k.arg == "split_out" and isinstance(k.value, ast.Constant) and k.value.value == n
-        for k in call.keywords
-    )
-
-
-def _is_of_a_frame(call: ast.Call) -> bool:
-    """Not `", ".join(...)`, `os.path.join(...)` or `pd.merge(...)`."""
-    match call.func:
-        case ast.Attribute(value=ast.Name(id="pd" | "pandas" | "os" | "np")):
-            return False
-        case (
-            ast.Attribute(value=ast.Constant() | ast.JoinedStr())
-            | ast.Attribute(value=ast.Attribute(attr="path"))
-        ):
-            return False
-    return True
-
-
-def _other(n: int) -> int:
-    while n in fixes.LOSSY_COUNTS:
-        n += 1
-    return n
 
 
 def _upgrade(dask: str, cluster: Cluster) -> tuple[Fix, ...]:

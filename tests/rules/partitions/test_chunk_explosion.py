@@ -257,6 +257,13 @@ def test_a_store_read_against_its_grain():
     assert apply(finding.fixes[0], given.code)[0] == 'x = da.from_zarr("x.zarr", chunks=(3000, 4000))'
 
 
+def test_what_is_made_from_what_is_read_is_no_second_finding():
+    x = array("x", chunks=(1, N), reads=(read(),))
+    mean = array("mean", shape=(N,), chunks=(N,), reads=(read(),))
+    (finding,) = run(chunk_explosion, facts(collections=(x, mean), makes=OPENS))
+    assert finding.subject == "x"
+
+
 def test_the_store_opened_by_xarray():
     opens = 'x = xr.open_zarr("x.zarr", chunks={"time": 1}).temperature'
     given = facts(collections=(array("x", chunks=(1, N), reads=(read(),)),), makes=opens)
