@@ -26,7 +26,8 @@ the frame that was given to `from_pandas`. Those carry a "≈".
 ## When it stays quiet
 When the size is not known; when partitions are small in themselves (under 16 MiB); when a computation on
 this very collection has run and no worker came above 0.6 of its limit: then it fits, whatever the
-arithmetic says. One large partition among small ones belongs to `partition-skew`.
+arithmetic says. What is made from a collection in partitions of about the same size is not told again. One large
+partition among small ones belongs to `partition-skew`.
 
 ## Fix safety
 Needs review. The result stays the same, `npartitions` changes and with it what later code may count on. Where the
@@ -64,6 +65,8 @@ class Thresholds:
     memory_share: float = 0.6
     #: Share of a worker's memory limit that one partition alone may have before it is critical.
     single_share: float = 0.5
+    #: What is made from one that was told is a cause of its own when its partitions are so many times as large.
+    grown: float = 1.5
     #: Bytes from which a partition is worth knowing of on any worker (Dask: below 1 GB).
     large_nbytes: int = 1 * GiB
 
@@ -97,17 +100,19 @@ def oversized_partitions(
 ) -> Iterator[Finding]:
     room = [w for w in workers if w.memory_limit]
     tightest = min(room, key=lambda w: (w.memory_limit or 0) / max(1, w.nthreads), default=None)
-    told: set[str] = set()
+    told: list[Collection] = []
     collections = (*collections, *_asked(computations, collections, code))
     reads = [
         (u, {c.name for c in runs.read_by(u, collections, code)})
         for u in runs.newest(computations, code)
         if u.is_done
     ]
-    for c in collections:
+    for c in sorted(collections, key=lambda c: len(c.names)):
         if c.kind not in ("dataframe", "series", "array", "bag"):
             continue
-        if c.largest is None or c.largest.nbytes < limit.partition_nbytes or c.group in told:
+        if c.largest is None or c.largest.nbytes < limit.partition_nbytes:
+            continue
+        if any(_is_same_cause(c, o, limit) for o in told):
             continue
         largest = c.largest.nbytes
         # A worker cannot run more partitions at once than there are
@@ -127,8 +132,7 @@ def oversized_partitions(
             severity = "info"
         else:
             continue
-        if c.group is not None:
-            told.add(c.group)
+        told.append(c)
         worst = max(ran, key=lambda u: u.peak_worker_memory or 0, default=None)
         ailing = worst.at if worst else None
         at = ailing or c.at
@@ -140,6 +144,15 @@ def oversized_partitions(
         cut = cutting.recut(c, n, cluster=cluster, code=code, ailing=ailing)
         cut = cut or offers.cut_all(c, target, cluster=cluster, load=load, code=code, ailing=ailing)
         yield _finding(c, severity, threads, allowed, peak, at, limit, cut)
+
+
+def _is_same_cause(c: Collection, told: Collection, limit: Thresholds) -> bool:
+    """Another name for it, or made from it in partitions of about the same size?"""
+    if c.group is not None and c.group == told.group:
+        return True
+    if c.largest is None or told.largest is None or c.largest.nbytes > limit.grown * told.largest.nbytes:
+        return False
+    return runs.is_made_from(c, told) or (bool(c.names) and c.names == told.names)
 
 
 def _asked(

@@ -123,6 +123,16 @@ def test_one_finding_for_two_names():
     assert finding.subject == "a"
 
 
+def test_what_is_made_from_it_is_told_again_only_when_it_has_grown():
+    more = change(LARGE, name="more", names=(name("assign"), *LARGE.names))
+    (finding,) = run(oversized_partitions, sick(collections=(more, LARGE)))
+    assert finding.subject == "events"
+    grown = change(more, largest=Size(nbytes=1_100 * MiB, known="estimated"))
+    assert len(run(oversized_partitions, sick(collections=(LARGE, grown)))) == 2
+    (finding,) = run(oversized_partitions, sick(collections=(LARGE, change(LARGE, name="again"))))
+    assert finding.subject == "events"
+
+
 def test_fix_cuts_every_partition_into_equally_many():
     (finding,) = run(oversized_partitions, sick())
     (fix,) = finding.fixes
