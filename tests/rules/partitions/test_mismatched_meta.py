@@ -133,6 +133,24 @@ def test_fix_says_what_there_is():
     assert not run(mismatched_meta, sick(columns=columns(user="int64", amount="str")))
 
 
+def test_fixes_make_meta_true_on_real_dask():
+    def parse(part):
+        return part.assign(amount=part.amount.astype("str"))
+
+    raw = dd.from_pandas(TABLE, npartitions=1)
+    real = mapped(parse, META).compute(scheduler="sync")
+    kinds = columns(**{name: str(dtype) for name, dtype in real.dtypes.items()})
+    source = SOURCE.replace(".persist()", "")
+    (finding,) = run(mismatched_meta, sick(real=kinds, source=source))
+    for fix in finding.fixes:
+        namespace = {"raw": raw, "parse": parse}
+        exec("\n".join(apply(fix, sick(source=source).code)[:-1]), namespace)
+        df = namespace["df"]
+        after = df.compute(scheduler="sync")
+        assert {n: str(d) for n, d in df.dtypes.items()} == {n: str(d) for n, d in after.dtypes.items()}
+        assert after.to_dict() == real.to_dict()
+
+
 def test_fix_of_other_names_is_only_meta():
     (finding,) = run(mismatched_meta, sick(real=columns(amount="float64", user="int64")))
     (fix,) = finding.fixes

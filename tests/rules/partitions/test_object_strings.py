@@ -1,5 +1,7 @@
 """Text in object columns: what it takes, what Arrow would spare, and what else such columns may hold."""
 
+import dask
+import dask.dataframe as dd
 import pytest
 
 from jupyter_dask_doctor.rules.partitions import object_strings
@@ -106,6 +108,22 @@ def test_fix_converts_before_it_is_persisted():
     assert "≈ 1.3 GiB → 439 MiB" in fix.expect
     cured = sick(number(), column(dtype="string", holds=None, each=23))
     assert not run(object_strings, cured)
+
+
+def test_fixes_keep_the_text_on_real_dask(tmp_path):
+    (tmp_path / "a.csv").write_text("user,page\n1,/home\n2,/shop\n")
+    source = f"{OFF}\ndf = dd.read_csv({str(tmp_path / 'a.csv')!r}, dtype={{'page': 'object'}}).persist()"
+    facts = sick(source=source)
+    (finding,) = run(object_strings, facts)
+    assert len(finding.fixes) == 2
+    for fix in finding.fixes:
+        with dask.config.set({"scheduler": "sync"}), dask.config.set(dict(dask.config.config)):
+            namespace = {"dask": dask, "dd": dd}
+            exec(apply(fix, facts.code)[0], namespace)
+            dask.config.set({"dataframe.convert-string": None})
+            df = namespace["df"].compute()
+        assert str(df.page.dtype) == "string"
+        assert df.page.tolist() == ["/home", "/shop"]
 
 
 def test_fix_stands_right_behind_brackets_and_on_many_lines():

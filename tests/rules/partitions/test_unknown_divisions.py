@@ -1,5 +1,8 @@
 """`loc`, joins and what Dask refuses on an index whose divisions are unknown."""
 
+import dask
+import dask.dataframe as dd
+import pandas as pd
 import pytest
 
 from jupyter_dask_doctor.rules.partitions import unknown_divisions
@@ -168,6 +171,26 @@ def test_fix_of_a_join_is_for_both_sides():
         'df = df.reset_index().set_index("time", sorted=True)\n'
         'fares = fares.reset_index().set_index("time", sorted=True)'
     )
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # Dask's own, under the newest pandas
+def test_fixes_make_divisions_known_on_real_dask(tmp_path):
+    times = pd.date_range("2026-03-05", periods=80, freq="h", name="time")
+    with dask.config.set(scheduler="sync"):
+        dd.from_pandas(pd.DataFrame({"fare": range(80)}, index=times), npartitions=4).to_parquet(tmp_path)
+        text = f"df = dd.read_parquet({str(tmp_path)!r})"
+        facts = sick(code=code(text, SOURCES[1]))
+        (finding,) = run(unknown_divisions, facts)
+        for fix in finding.fixes:
+            namespace = {"dd": dd}
+            exec(text, namespace)
+            assert not namespace["df"].known_divisions
+            exec("\n".join(apply(fix, facts.code)[:-1]), namespace)
+            df = namespace["df"]
+            assert df.known_divisions
+            assert df.fare.sum().compute() == sum(range(80))
+            assert len(df.loc["2026-03-06"].compute()) == 24
+            assert len(df.resample("1D").sum().compute()) == 4
 
 
 def test_no_fix_for_one_side_alone():
