@@ -13,11 +13,12 @@ from dataclasses import replace
 from typing import Any
 
 from ..snapshot import Collection, CollectionKind
-from . import embedded, graphs, locks
+from . import embedded, graphs
 from .frames import describe_frame
 from .futures import describe_futures, futures_in
 from .graphs import describe_graph, kind_of
 from .in_memory import BoundAt, Sizes, is_a
+from .lock_free import lock_free
 from .variables import Variables
 from .wrapped import Part, parts_of, store_of
 
@@ -33,7 +34,7 @@ MAX_SECONDS = 1.0
 _Known = tuple[Collection, frozenset[str], frozenset[str]]
 
 
-@locks.free()
+@lock_free()
 def profile(
     namespace: Mapping[str, object],
     *,
@@ -86,7 +87,7 @@ def profile(
     )
 
 
-@locks.free()
+@lock_free()
 def describe_asked(
     values: Iterable[object], namespace: Mapping[str, object], *, sizes: Sizes, bound_at: BoundAt
 ) -> tuple[Collection, ...]:

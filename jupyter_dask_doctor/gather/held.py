@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..snapshot import Collection, Column, Computation, Gap, Held, HotKey, Size, Snapshot
+from ..snapshot import Collection, Column, Gap, Held, HotKey, Size, Snapshot
 from . import worker_partitions
 from .questions import Line, forbidden
 
@@ -19,6 +19,8 @@ MAX_WORKERS = 16
 MAX_GROUPS, INTERVAL = 6, 60.0
 #: One group is asked again, when other columns matter, so often at most.
 MAX_TIMES = 3
+#: Seconds between two looks for such columns.
+RECHECK = 5.0
 #: Seconds that an answer is waited for, and for which `settle` waits.
 LONGEST = 15.0
 PATIENCE = 2.0
@@ -35,6 +37,8 @@ _KEYED = ("merge", "join", "groupby", "set_index", "sort_values", "shuffle")
 @dataclass(slots=True)
 class _Asked:
     columns: frozenset[str]
+    #: When it was looked last whether other columns matter.
+    checked: float
     times: int = 1
     held: Held | None = None
 
@@ -57,16 +61,20 @@ class Holdings:
         for one in collections:
             if not alive or not _is_whole(one) or one.group is None:
                 continue
-            columns = key_columns(one, snapshot)
-            before = self._asked.get(one.group)
-            if before is not None and (columns <= before.columns or before.times >= MAX_TIMES):
-                continue
             now = time.monotonic()
+            before = self._asked.get(one.group)
+            if before is not None:
+                if before.times >= MAX_TIMES or now - before.checked < RECHECK:
+                    continue
+                before.checked = now
+            columns = key_columns(one, snapshot)
+            if before is not None and columns <= before.columns:
+                continue
             if len(self._recent) == MAX_GROUPS and now - self._recent[0] < INTERVAL:
                 return
             self._recent.append(now)
             if before is None:
-                before = self._asked[one.group] = _Asked(columns)
+                before = self._asked[one.group] = _Asked(columns, now)
                 while len(self._asked) > MAX_KEPT:
                     self._asked.popitem(last=False)
             else:
@@ -150,22 +158,20 @@ def key_columns(one: Collection, snapshot: Snapshot) -> frozenset[str]:
     groups = () if isinstance(snapshot.groups, Gap) else snapshot.groups
     collections = () if isinstance(snapshot.collections, Gap) else snapshot.collections
     made_in = {group.computation_id for group in groups if group.name == one.group}
-    makers = [asked for c in _those(computations, made_in) for asked in c.asked]
+    makers = [c for c in computations if c.id in made_in]
     asked = [asked for c in computations for asked in c.asked]
     own = set(one.names)
     users = [other for other in (*collections, *asked) if not own.isdisjoint(other.names)]
-    columns = dict.fromkeys(
+    columns = dict.fromkeys(column for maker in makers for column in maker.key_columns)
+    sources = [*(asked for maker in makers for asked in maker.asked), *users]
+    columns |= dict.fromkeys(
         column
-        for source in (*makers, *users)
+        for source in sources
         for operation in source.operations
         if operation.kind in _KEYED
         for column in operation.columns
     )
     return frozenset(list(columns)[:MAX_COLUMNS])
-
-
-def _those(computations: Iterable[Computation], ids: set[str]) -> Iterable[Computation]:
-    return (one for one in computations if one.id in ids)
 
 
 def merged(

@@ -35,6 +35,10 @@ MAX_FAULTS = 5
 #: Collections of one submission that can be looked at, and submissions that wait for somebody who looks.
 MAX_ASKED = 20
 MAX_UNSEEN = 20
+#: Seconds between two nudges at least, however much is sent; steps whose columns are looked at.
+NUDGE = 0.2
+MAX_STEPS = 200
+MAX_KEYS = 8
 
 #: Functions of Dask's that start a job though the user asked for something else: a look at a collection, or
 #: the making of another one.
@@ -71,8 +75,9 @@ class Progress:
     serialize_seconds: float | None = None
     #: Seconds of optimizing before it, as seen; None when nobody looked.
     optimize_seconds: float | None = None
-    #: What was asked for, as long as somebody else holds it, and its description once somebody has looked.
-    refs: tuple[weakref.ref[Any], ...] = ()
+    #: What was asked for, by its own name and as long as somebody else holds it; its description once somebody
+    #: has looked.
+    refs: tuple[tuple[str, weakref.ref[Any]], ...] = ()
     asked: tuple[Collection, ...] = ()
 
 
@@ -99,6 +104,9 @@ class Submission:
     is_hidden: bool | None = None
     #: When the one before it was sent by any client of this process; None for the first.
     previous: float | None = None
+    #: Columns by which what is persisted was joined, grouped, sorted or shuffled: its caller does not wait, so that
+    #: mostly nobody can look at it later.
+    key_columns: tuple[str, ...] = ()
     progress: Progress = field(default_factory=Progress, compare=False)
 
 
@@ -111,6 +119,9 @@ class Submissions:
         self._wrapper: Callable[..., Any] | None = None
         self._original: Callable[..., Any] | None = None
         self._previous: float | None = None
+        #: Called when there is something to look at, on the thread that sends: it must not wait.
+        self.nudge: Callable[[], None] | None = None
+        self._nudged = float("-inf")
         #: Those that nobody looked at yet, newest last.
         self._unseen: deque[Submission] = deque(maxlen=MAX_UNSEEN)
         self.n_faults = 0
@@ -182,7 +193,7 @@ class Submissions:
         keys = args[1] if len(args) > 1 else kwargs["keys"]
         now = time()
         call = _caller(frame)
-        names, steps = _look(expr, call.written)
+        names, steps, nodes = _look(expr, call.written)
         progress.refs = tuple(_references(call.asked))
         submission = Submission(
             client_id=client.id,
@@ -196,12 +207,16 @@ class Submissions:
             line=call.line,
             is_hidden=call.is_hidden,
             previous=self._previous,
+            key_columns=_key_columns(nodes) if call.method == "persist" else (),
             progress=progress,
         )
         with self._lock:
             self._previous = now
             self._kept.append(submission)
             self._unseen.append(submission)
+        if self.nudge is not None and progress.refs and now - self._nudged >= NUDGE:
+            self._nudged = now
+            self.nudge()
 
 
 @dataclass(slots=True)
@@ -249,14 +264,28 @@ def _caller(frame: FrameType | None) -> _Call:
     return call
 
 
-def _references(collections: Iterable[Any]) -> Iterator[weakref.ref[Any]]:
+def _references(collections: Iterable[Any]) -> Iterator[tuple[str, weakref.ref[Any]]]:
     for one in list(collections)[:MAX_ASKED]:
         # By its type: a Delayed answers to any attribute.
         if hasattr(type(one), "__dask_graph__"):
             try:
-                yield weakref.ref(one)
-            except TypeError:
+                yield _own_name(one), weakref.ref(one)
+            except (TypeError, AttributeError):
                 continue
+
+
+def _own_name(one: Any) -> str:
+    if hasattr(type(one), "_expr") or "_expr" in getattr(one, "__dict__", {}):
+        return str(one._expr._name)
+    return str(one.key if hasattr(type(one), "key") else getattr(one, "name", ""))
+
+
+def _key_columns(nodes: Iterable[Any]) -> tuple[str, ...]:
+    from .frame_steps import operations
+
+    steps = [node for node in nodes if hasattr(node, "_meta")][:MAX_STEPS]
+    found = operations(steps, lambda step: None)
+    return tuple(dict.fromkeys(column for one in found for column in one.columns))[:MAX_KEYS]
 
 
 def _asked_for(module: str, frame: FrameType) -> Iterable[Any]:
@@ -271,34 +300,36 @@ def _asked_for(module: str, frame: FrameType) -> Iterable[Any]:
     return [one] if hasattr(type(one), "__dask_graph__") and hasattr(type(one), "compute") else ()
 
 
-def _look(expr: Any, collections: Iterable[Any]) -> tuple[tuple[str, ...], tuple[Step, ...]]:
+def _look(expr: Any, collections: Iterable[Any]) -> tuple[tuple[str, ...], tuple[Step, ...], list[Any]]:
+    """Names, steps, and what the collections are made of, as it was before the optimizer."""
     from dask._expr import Expr
 
     if not isinstance(expr, Expr):
-        return (), ()
+        return (), (), []
     deadline = perf_counter() + MAX_SECONDS
     # The outermost node only holds together what was asked for; naming it would hash everything anew.
     roots = [part for part in expr.operands if isinstance(part, Expr)] or [expr]
     names: dict[str, None] = {}
-    seen: set[int] = set()
+    seen: dict[int, Any] = {}
     if not _walk(roots, names, seen, deadline):
-        return (), ()
+        return (), (), []
+    before = len(seen)
     # Only dataframes keep an expression; a Delayed would make one up for any attribute.
     written = [getattr(c, "__dict__", {}).get("_expr") for c in collections]
     written = [part for part in written if isinstance(part, Expr)]
     if not _walk(written, names, seen, deadline):
-        return (), ()
-    return tuple(names), fusion.steps(roots)
+        return (), (), []
+    return tuple(names), fusion.steps(roots), list(seen.values())[before:]
 
 
-def _walk(roots: Iterable[Any], names: dict[str, None], seen: set[int], deadline: float) -> bool:
+def _walk(roots: Iterable[Any], names: dict[str, None], seen: dict[int, Any], deadline: float) -> bool:
     """Adds the names of all that the expressions are made of; False when there is too much of it."""
     stack = list(roots)
     while stack:
         node = stack.pop()
         if id(node) in seen:
             continue
-        seen.add(id(node))
+        seen[id(node)] = node
         if len(seen) > MAX_NODES or perf_counter() > deadline:
             return False
         for name in _names(node):

@@ -258,7 +258,9 @@ class Tasks:
         return {name for graph in self._graphs.values() for name, _ in graph.layers}
 
     def computations(self, cells: CellLog) -> tuple[Computation, ...]:
-        return tuple(self._computation(graph, cells) for graph in self._graphs.values() if graph.n_tasks)
+        # Those of one pull come in the order in which they changed.
+        graphs = sorted(self._graphs.values(), key=lambda graph: graph.time)
+        return tuple(self._computation(graph, cells) for graph in graphs if graph.n_tasks)
 
     def place(self, graph_id: int | None, cells: CellLog) -> tuple[str | None, Location | None]:
         """The computation and the cell of a graph of ours; None for what is not ours or unknown."""
@@ -297,6 +299,7 @@ class Tasks:
             is_hidden=sent.is_hidden if sent is not None else None,
             asked=sent.progress.asked if sent is not None else (),
             sending=_sending(sent) if sent is not None else None,
+            key_columns=sent.key_columns if sent is not None else (),
             peak_memory=graph.peak,
             peak_worker_memory=graph.peak_worker,
             activity=self._activities.of(graph.id),

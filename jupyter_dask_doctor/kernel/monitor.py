@@ -304,7 +304,7 @@ class Monitor:
             from .watch import Watch
 
             assert self._wake is not None
-            watch = self.watch = Watch(self.session, self.namespace, self._wake.set, self.outputs)
+            watch = self.watch = Watch(self.session, self.namespace, self._wake.set, self.outputs, self.wake)
         watch.local_runs = self._local_runs
         if self._phases is None and "dask.base" in sys.modules:
             from ..gather.phases import Phases

@@ -9,7 +9,7 @@ import asyncio
 import concurrent.futures
 import itertools
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -58,12 +58,17 @@ class _Pace:
     def done(self, seconds: float) -> None:
         self.done_at, self.seconds = time.monotonic(), seconds
 
+    @property
+    def is_late(self) -> bool:
+        return time.monotonic() >= self.done_at + LONGEST
+
     def is_due(self, share: float) -> bool:
         return time.monotonic() >= self.done_at + min(self.seconds / share, LONGEST)
 
 
 class Watch:
-    """Everything known about the clients of one kernel. `wake` asks for another turn."""
+    """Everything known about the clients of one kernel. `wake` asks for another turn, `nudge` does so from any
+    thread."""
 
     def __init__(
         self,
@@ -71,6 +76,7 @@ class Watch:
         namespace: Callable[[], Mapping[str, object]],
         wake: Callable[[], None],
         outputs: Callable[[], Mapping[str, object]] = dict,
+        nudge: Callable[[], None] | None = None,
     ) -> None:
         self.cells = CellLog()
         self.snapshot: Snapshot | None = None
@@ -81,6 +87,7 @@ class Watch:
         self._namespace = namespace
         self._outputs = outputs
         self._wake = wake
+        self._nudge = nudge
         self._composer = Composer(session)
         self._discovery = Discovery()
         self._submissions: Submissions | None = None
@@ -98,6 +105,8 @@ class Watch:
         self._busy_at = float("-inf")
         self._collections: tuple[Collection, ...] = ()
         self._names: Holders = ()
+        #: What was described once, by the names of expressions and layers.
+        self._known: OrderedDict[str, Collection] = OrderedDict()
         #: What listens to computations in the kernel itself, once there is one.
         self.local_runs: LocalRuns | None = None
         #: What looks at the thread that runs the cells.
@@ -194,6 +203,7 @@ class Watch:
             from ..gather.submissions import Submissions
 
             submissions = Submissions()
+            submissions.nudge = self._nudge
             submissions.install()
             self._submissions = submissions
 
@@ -326,31 +336,48 @@ class Watch:
         self._judge_pace.done(time.thread_time() - began)
 
     def _profile(self, feed: Feed, share: float, *, is_awaited: bool) -> None:
+        from ..gather.asked import remember
         from ..gather.collections import profile
         from ..gather.host import holders
 
-        if not is_awaited and not (self._profile_pace.is_due(share) and self._is_at_rest()):
+        if not is_awaited and not self._profile_pace.is_due(share):
+            return
+        if self._is_pickling() or (self._is_in_the_way() and not self._profile_pace.is_late):
             return
         began = time.thread_time()
         namespace = self._namespace()
         self._collections = profile(
             namespace, sizes=feed.sizes, bound_at=self.cells.bound_at, outputs=self._outputs()
         )
+        remember(self._known, self._collections, namespace)
         self._names = holders(namespace)
         self._profile_pace.done(time.thread_time() - began)
 
     def _look_at_asked(self, feed: Feed) -> None:
         # At every turn: what was asked for is held by the caller alone, and only while it waits.
-        if self._submissions is None or not self._is_at_rest():
+        if self._submissions is None or self._is_pickling():
+            return
+        sent = self._submissions.unseen()
+        if not sent:
             return
         from ..gather.asked import look_at
 
-        sent = self._submissions.unseen()
-        if sent:
-            look_at(sent, self._namespace(), sizes=feed.sizes, cells=self.cells, phases=self.phases)
+        look_at(
+            sent,
+            self._namespace(),
+            sizes=feed.sizes,
+            cells=self.cells,
+            phases=self.phases,
+            known=self._known,
+        )
 
-    def _is_at_rest(self) -> bool:
-        return self.phases is None or self.phases.is_at_rest
+    def _is_pickling(self) -> bool:
+        # What is pickled must not change meanwhile, and a look at a graph may add to what it remembers.
+        return self.phases is not None and self.phases.now() == "serializing"
+
+    def _is_in_the_way(self) -> bool:
+        """Somebody builds collections, or optimizes: nothing new is to be seen yet, and both would take longer."""
+        return self.phases is not None and self.phases.now() not in (None, "waiting")
 
     # Publishing
 

@@ -135,6 +135,8 @@ class Computation:
     is_hidden: bool | None = None
     #: What was asked for, as it was when it was sent; empty when nobody could look.
     asked: tuple[Collection, ...] = ()
+    #: Columns by which what was persisted had been joined, grouped, sorted or shuffled, at most 8.
+    key_columns: tuple[str, ...] = ()
     #: What was done before it came to the scheduler; None when not seen.
     sending: Sending | None = None
     #: Highest process memory of the cluster and of one worker while it ran; None when not seen.

@@ -1,13 +1,18 @@
+import gc
 import threading
 import time
+from collections import OrderedDict
 
+import dask.array as da
 import dask.dataframe as dd
 import pandas as pd
 import pytest
 
-from jupyter_dask_doctor.gather.asked import look_at
+from jupyter_dask_doctor.gather import asked
+from jupyter_dask_doctor.gather.asked import look_at, remember
 from jupyter_dask_doctor.gather.code import CellLog
-from jupyter_dask_doctor.gather.phases import Phases, is_at_rest
+from jupyter_dask_doctor.gather.collections import profile
+from jupyter_dask_doctor.gather.phases import Phases
 from jupyter_dask_doctor.gather.submissions import Submissions
 
 
@@ -38,9 +43,9 @@ def test_describes_what_is_held(submissions, client, frame):
     made = frame.assign(c=1)
     made.compute()
     (sent,) = look(submissions, {"made": made, "_": frame})
-    (asked,) = sent.progress.asked
-    assert (asked.name, asked.kind, asked.npartitions) == ("made", "dataframe", 4)
-    assert made._name in asked.names
+    (one,) = sent.progress.asked
+    assert (one.name, one.kind, one.npartitions) == ("made", "dataframe", 4)
+    assert made._name in one.names
     assert submissions.unseen() == ()
 
 
@@ -101,20 +106,42 @@ def test_nobody_looked_at_the_optimizer(submissions, client, frame):
     assert sent.progress.optimize_seconds is None
 
 
-def at_rest_within(source, namespace):
-    """What is told of this thread while a cell runs the function `rest` somewhere."""
-    found = []
-    namespace["rest"] = lambda *args, **kwargs: found.append(is_at_rest(threading.get_ident())) or args[0]
-    exec(compile(source, "/tmp/ipykernel_1/1.py", "exec"), namespace)
-    return set(found)
+def test_what_was_described_before_stands_in_for_what_is_gone(submissions, client, frame):
+    made, array = frame.assign(c=1), da.ones(4, chunks=2)
+    known = OrderedDict()
+    namespace = {"made": made, "array": array, "x": 1}
+    remember(known, profile(namespace, sizes=nothing, bound_at=nothing), namespace)
+    held = made.persist(), array.persist()
+    del made, array, namespace
+    gc.collect()
+    unseen = submissions.unseen()
+    look_at(unseen, {}, sizes=nothing, cells=CellLog(), phases=None, known=known)
+    assert [one.name for sent in unseen for one in sent.progress.asked] == ["made", "array"]
+    assert held
 
 
-def test_who_builds_or_optimizes_is_not_disturbed(frame):
-    assert at_rest_within("rest(1)", {}) == {True}
-    assert at_rest_within("df.map_partitions(rest)", {"df": frame}) == {False}
-    source = (
-        "import functools\nclass X:\n    @functools.cached_property\n    def y(self): return rest(1)\nX().y"
-    )
-    assert at_rest_within(source, {"__name__": "x"}) == {False}
-    assert is_at_rest(None)
-    assert is_at_rest(2**60)
+def test_few_descriptions_are_kept(frame, monkeypatch):
+    monkeypatch.setattr(asked, "MAX_KNOWN", 3)
+    known = OrderedDict()
+    namespace = {f"x{i}": da.ones(i, chunks=1) for i in range(1, 6)}
+    remember(known, profile(namespace, sizes=nothing, bound_at=nothing), namespace)
+    assert [one.name for one in known.values()] == ["x3", "x4", "x5"]
+
+
+def test_somebody_is_nudged_when_there_is_something_to_see(submissions, client, frame, monkeypatch):
+    nudges = []
+    submissions.nudge = lambda: nudges.append(1)
+    client.submit(abs, -1).result()
+    assert nudges == []
+    monkeypatch.setattr("jupyter_dask_doctor.gather.submissions.NUDGE", 3600.0)
+    for _ in range(3):
+        frame.compute()
+    assert nudges == [1]
+
+
+def test_columns_by_which_something_persisted_was_made(submissions, client, frame):
+    frame.merge(frame, on="k").groupby("a_x").k.sum().persist()
+    frame.merge(frame, on="k").compute()
+    persisted, computed = submissions.take(client.id)
+    assert sorted(persisted.key_columns) == ["a_x", "k"]
+    assert computed.key_columns == ()

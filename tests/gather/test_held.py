@@ -161,6 +161,15 @@ def test_each_group_is_asked_for_once(client, look, monkeypatch):
     assert len(n) == 1
 
 
+def test_is_asked_again_when_other_columns_matter(client, look, monkeypatch):
+    monkeypatch.setattr(module, "RECHECK", 0.0)
+    df = frame().persist()
+    (one,) = look({"df": df})
+    assert one.held.hot is None
+    found = look({"df": df, "made": df.groupby("k").v.sum()}, lambda found: found[0].held.hot)
+    assert found[0].held.hot.column == "k"
+
+
 def test_few_groups_in_a_minute(client, look, monkeypatch):
     n = []
     monkeypatch.setattr(Holdings, "_take", lambda self, one, *_: n.append(1) or asyncio.sleep(0))

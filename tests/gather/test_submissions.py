@@ -202,7 +202,7 @@ def test_what_the_user_asked_for_is_not_hidden(submissions, client, frame, call)
 
 
 def referred(submissions, client):
-    return [ref() for sent in submissions.take(client.id) for ref in sent.progress.refs]
+    return [ref() for sent in submissions.take(client.id) for _, ref in sent.progress.refs]
 
 
 def test_refers_to_what_was_asked_for(submissions, client, frame):
