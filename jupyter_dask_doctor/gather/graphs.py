@@ -17,6 +17,7 @@ from typing import Any, Literal
 from ..snapshot import Collection, Location, Operation, Read, Size
 from . import arrays, embedded, layered, weights
 from .in_memory import Sizes, group_of, is_a, is_future, sizes_in_memory
+from .large_objects import Found
 from .variables import Variables
 
 MAX_NAMES = 200
@@ -34,7 +35,7 @@ class Facts:
     told: layered.Told
     operations: tuple[Operation, ...] = ()
     reads: tuple[Read, ...] = ()
-    found: tuple[embedded.Found, ...] = ()
+    found: tuple[Found, ...] = ()
 
 
 _kept: dict[tuple[Any, ...], Facts] = {}

@@ -7,9 +7,8 @@ So everything is told by layer. Only of graphs small enough are the tasks follow
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from math import prod
@@ -17,6 +16,7 @@ from typing import Any
 
 from ..snapshot import Layer
 from . import followed
+from .in_memory import is_a
 
 #: Layers of one graph. Larger ones are hand-made from a hundred thousand Delayed; what is not asked for the sum
 #: is left out.
@@ -148,9 +148,9 @@ def length(layer: Any) -> int | None:
     kind = type(layer)
     if kind is dict:
         return len(layer)
-    if _is(layer, "dask.highlevelgraph", "MaterializedLayer"):
+    if is_a(layer, "dask.highlevelgraph", "MaterializedLayer"):
         return len(layer.mapping)
-    if _is(layer, "dask.blockwise", "Blockwise"):
+    if is_a(layer, "dask.blockwise", "Blockwise"):
         if layer.output_blocks:
             return len(layer.output_blocks)
         return int(prod(layer.dims[i] for i in layer.output_indices))
@@ -209,7 +209,7 @@ def tasks_of(layer: Any) -> Mapping[Any, Any] | None:
     """The tasks of a layer that has them as a plain dict already."""
     if type(layer) is dict:
         return layer
-    if _is(layer, "dask.highlevelgraph", "MaterializedLayer"):
+    if is_a(layer, "dask.highlevelgraph", "MaterializedLayer"):
         mapping = layer.mapping
         return mapping if type(mapping) is dict else None
     return None
@@ -267,7 +267,7 @@ def _chained(made: Layered, fuses: followed.Fuses) -> int:
 
 def _is_one_to_one(layer: Any) -> bool:
     """Whether each of its tasks has one input, another one each; told by some of them."""
-    if _is(layer, "dask.blockwise", "Blockwise"):
+    if is_a(layer, "dask.blockwise", "Blockwise"):
         names = [(arg, ind) for arg, ind in layer.indices if ind is not None and arg not in layer.io_deps]
         return len(names) == 1 and sorted(names[0][1]) == sorted(layer.output_indices)
     tasks = tasks_of(layer)
@@ -305,19 +305,8 @@ def _cycle(made: Layered, total: int, gaps: list[str]) -> tuple[str, ...]:
 
 
 def _is_high_level(graph: Any) -> bool:
-    return _is(graph, "dask.highlevelgraph", "HighLevelGraph")
-
-
-def _is(value: object, module: str, cls: str) -> bool:
-    kind = getattr(sys.modules.get(module), cls, None)
-    return isinstance(kind, type) and issubclass(type(value), kind)
+    return is_a(graph, "dask.highlevelgraph", "HighLevelGraph")
 
 
 def _text(name: Any) -> str:
     return str(name)[:200] if isinstance(name, (str, bytes, int, float, tuple)) else type(name).__name__
-
-
-def layer_names(graph: Any, at_most: int) -> Iterator[str]:
-    """Names of its layers, without looking into any."""
-    if _is_high_level(graph):
-        yield from map(str, islice(graph.layers, at_most))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jupyter_dask_doctor.gather import embedded, weights
+from jupyter_dask_doctor.gather import embedded, large_objects, weights
 from jupyter_dask_doctor.gather.collections import profile
 from jupyter_dask_doctor.gather.embedded import embedded_in
 from jupyter_dask_doctor.gather.variables import Variables
@@ -292,7 +292,7 @@ def test_names_are_joined_anew_each_time(monkeypatch):
 
 
 def test_what_takes_too_long_says_so(monkeypatch):
-    monkeypatch.setattr(embedded, "MAX_SECONDS", -1.0)
+    monkeypatch.setattr(large_objects, "MAX_SECONDS", -1.0)
     many = dask.delayed(sum)([dask.delayed(len)(array(i)[:1000]) for i in range(300)])
     (found,) = profile({"x": many}, sizes=lambda group: None, bound_at=lambda name: None)
     assert "too much" in found.gaps[0]

@@ -15,7 +15,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jupyter_dask_doctor.gather import collections, embedded, followed, graphs, layered, variables
+from jupyter_dask_doctor.gather import (
+    collections,
+    embedded,
+    followed,
+    graphs,
+    large_objects,
+    layered,
+    variables,
+)
 from jupyter_dask_doctor.gather.collections import profile
 
 
@@ -121,7 +129,7 @@ def test_a_graph_that_changes_meanwhile_is_incomplete(monkeypatch):
         tasks["x", len(tasks)] = 1
         return False
 
-    monkeypatch.setattr(embedded, "_is_task", is_task)
+    monkeypatch.setattr(large_objects, "_is_task", is_task)
     (found,) = look(x=array)
     assert found.npartitions == 100
     assert "RuntimeError" in found.gaps[0]
@@ -145,7 +153,7 @@ def test_a_dask_without_what_is_used_leaves_a_gap_and_no_fault(monkeypatch, owne
 
 
 def test_large_objects_that_cannot_be_looked_for_leave_a_gap(monkeypatch):
-    monkeypatch.setattr(embedded._Search, "_expression", lambda *args: 1 / 0)
+    monkeypatch.setattr(large_objects.Search, "_expression", lambda *args: 1 / 0)
     (found,) = look(df=dd.from_pandas(pd.DataFrame({"a": [1, 2, 3]}), npartitions=3))
     assert found.npartitions == 3
     assert "ZeroDivisionError" in found.gaps[-1]
