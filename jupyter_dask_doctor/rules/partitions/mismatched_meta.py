@@ -22,11 +22,11 @@ well; `from_map` checks nothing unless told `enforce_metadata=True`.
 Columns and dtypes of the partitions in the workers' memory, asked for once, against meta. And the errors that
 Dask itself raises: "The columns in the computed data do not match the columns in the provided metadata",
 "Metadata mismatch found in `from_delayed`", "Mismatched dtypes found in `pd.read_csv`". Other names, another
-order, or text where numbers are expected are critical, an object column that holds numbers is a warning.
+order, or text where numbers are expected are critical, objects where numbers are expected a warning.
 
 ## When it stays quiet
-Integers that became floats and booleans that became objects, as missing values make them, are only worth
-knowing. Categories, any two kinds of text, text in an object column, another resolution of times, other
+Integers that became floats and booleans that became objects, as missing values make them, and numbers in a
+column that meta calls `object` are only worth knowing. Categories, any two kinds of text, text in an object column, another resolution of times, other
 widths of numbers, and the name of a series count as alike. What lies in no worker's memory is not known.
 
 ## Fix safety
@@ -136,7 +136,8 @@ def _compared(c: Collection) -> Unlike:
 def _severity(found: Unlike) -> Severity:
     if found.is_by_name or any(schemas.is_certain(a, b) for _, a, b in found.dtypes):
         return "critical"
-    if any(schemas.distance(a, b) == "other" for _, a, b in found.dtypes):
+    # `object` promises nothing that could be broken
+    if any(schemas.distance(a, b) == "other" and schemas.family(a) != "object" for _, a, b in found.dtypes):
         return "warning"
     return "info"
 
@@ -172,7 +173,8 @@ def _of_partitions(c: Collection, found: Unlike, code: Sequence[Cell], limit: Th
     why = "Dask plans each step from meta and never looks: what it plans for numbers is done to text, "
     why += "and what is named by place gets the wrong name."
     if severity == "info":
-        why = "Missing values make floats of integers and objects of booleans; Dask gets along with it."
+        why = "Missing values make floats of integers and objects of booleans, and an object column may hold "
+        why += "anything: Dask gets along with it."
     evidence = [
         Evidence(label="partitions looked at", value=c.held.n, unit="count", limit=limit.npartitions),
         *(Evidence(label=n, value=f"{a} → {b}", unit="text") for n, a, b in found.dtypes[:5]),

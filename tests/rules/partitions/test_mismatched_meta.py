@@ -110,6 +110,12 @@ def test_is_quiet_of_what_is_alike(promised, real):
     assert not run(mismatched_meta, sick(columns=columns(x=promised), n_columns=1, real=columns(x=real)))
 
 
+@pytest.mark.parametrize("real", ["float64", "datetime64[ns]", "bool"])
+def test_an_object_column_promises_nothing(real):
+    found = run(mismatched_meta, sick(columns=columns(x="object"), n_columns=1, real=columns(x=real)))
+    assert [f.severity for f in found] == ["info"]
+
+
 def test_many_columns_are_counted():
     names = [f"c{i}" for i in range(9)]
     (finding,) = run(
