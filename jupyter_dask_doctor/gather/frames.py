@@ -14,6 +14,7 @@ from typing import Any
 from ..snapshot import Collection, Location
 from .frame_look import Look
 from .in_memory import Sizes, sizes_in_memory
+from .lock_free import lock_free
 
 #: Expressions whose description is kept, by name.
 MAX_KEPT = 500
@@ -33,8 +34,9 @@ def describe_frame(name: str, value: Any, *, sizes: Sizes, at: Location | None =
     with _lock:
         told, stands_on_memory = _kept.get(key, (None, False))
     if told is None:
-        look = Look(expr)
-        told, stands_on_memory = look.collection(), look.stands_on_memory
+        with lock_free():
+            look = Look(expr)
+            told, stands_on_memory = look.collection(), look.stands_on_memory
         if look.is_final:
             with _lock:
                 # Of the expression itself nothing is kept: it may hold data, here or on the cluster.
@@ -46,7 +48,10 @@ def describe_frame(name: str, value: Any, *, sizes: Sizes, at: Location | None =
         measured = sizes(told.group)
         nbytes, largest = sizes_in_memory(measured, told.npartitions)
         return replace(told, sizes=measured, nbytes=nbytes, largest=largest)
-    return _sized(told, Look(expr), sizes) if stands_on_memory else told
+    if not stands_on_memory:
+        return told
+    with lock_free():
+        return _sized(told, Look(expr), sizes)
 
 
 def _sized(told: Collection, look: Look, sizes: Sizes) -> Collection:
