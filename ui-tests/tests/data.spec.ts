@@ -139,7 +139,7 @@ test('collections and graphs, before and after they are computed', async ({ doct
     await expect(hidden).toContainText(/computations? · [\d.]+ m?s/);
   });
 
-  for (const width of [420, 280]) {
+  for (const width of [420, 260]) {
     await page.sidebar.setWidth(width, 'right');
     for (const name of ['Data', 'Graph']) {
       await doctor.section(name).evaluate(node => node.scrollIntoView({ block: 'start' }));
