@@ -118,16 +118,17 @@ def chunk_explosion(
     newest = runs.newest(computations, code)
     asked = [(c, u.at) for u in newest for c in u.asked if c.kind == "array"]
     for c, at in [*((c, c.at) for c in arrays), *asked]:
-        ran = [u for u in newest if c in u.asked or c in runs.read_by(u, (c,), code)]
         for step in c.operations:
             if step.name in told or step.kind not in _KINDS:
                 continue
-            found = _too_many(c, step, at, ran, arrays, room, code, limit) or _too_large(
-                c, step, at, ran, room, code, limit
+            found = _too_many(c, step, at, newest, arrays, room, code, limit) or _too_large(
+                c, step, at, newest, room, code, limit
             )
             if found is not None:
-                told.add(step.name)
+                # One array, one finding; what else is in its tree comes with it
+                told.update(other.name for other in c.operations)
                 yield found
+                break
         for read in c.reads:
             place = f"{read.path}:{read.shape}:{read.chunks}:{read.asked_chunks}"
             found = _against_the_grain(c, read, at, room, code, limit) if place not in told else None
@@ -142,6 +143,11 @@ def _room(workers: Sequence[Worker]) -> tuple[int, int] | None:
     return min(known, key=lambda one: one[0] / one[1], default=None)
 
 
+def _ran(c: Collection, newest: Sequence[Computation], code: Sequence[Cell]) -> list[Computation]:
+    """The computations that made it."""
+    return [u for u in newest if c in u.asked or c in runs.read_by(u, (c,), code)]
+
+
 def _target(room: tuple[int, int] | None, limit: Thresholds) -> int:
     if room is None:
         return fixes.TARGET
@@ -153,7 +159,7 @@ def _too_many(
     c: Collection,
     step: Operation,
     at: Location | None,
-    ran: Sequence[Computation],
+    newest: Sequence[Computation],
     arrays: Sequence[Collection],
     room: tuple[int, int] | None,
     code: tuple[Cell, ...],
@@ -167,7 +173,7 @@ def _too_many(
         return None
     # Of all tasks, those that would not be there with the chunks before
     loss = max(n, c.n_tasks or 0) * (1 - max(before) / n) * limit.task_seconds
-    lasted = sum(wall for u in ran if (wall := runs.wall(u)) is not None) or None
+    lasted = sum(wall for u in _ran(c, newest, code) if (wall := runs.wall(u)) is not None) or None
     if lasted is not None:
         loss = min(loss, lasted)
     if loss < limit.loss_seconds or (lasted is not None and loss < limit.loss_share * lasted):
@@ -229,7 +235,7 @@ def _too_large(
     c: Collection,
     step: Operation,
     at: Location | None,
-    ran: Sequence[Computation],
+    newest: Sequence[Computation],
     room: tuple[int, int] | None,
     code: tuple[Cell, ...],
     limit: Thresholds,
@@ -242,6 +248,7 @@ def _too_large(
     is_tight = room is not None and needed > limit.memory_share * room[0]
     if not is_tight and after <= limit.huge_nbytes:
         return None
+    ran = _ran(c, newest, code)
     peak = runs.peak_worker_memory(ran)
     if peak is not None and all(u.is_done for u in ran) and room is not None:
         is_tight = peak >= limit.memory_share * room[0]
