@@ -37,11 +37,6 @@ class Start:
             ("waiting", self.waiting),
         )
 
-    @property
-    def transport(self) -> float:
-        """What grows with the bytes of the graph: pickling, the way, unpacking."""
-        return self.serializing + self.sending + self.scheduling
-
 
 def start_of(c: Computation) -> Start | None:
     """None when nobody saw it being sent, or it has no first task yet."""

@@ -19,11 +19,11 @@ Where the data can only be made in the kernel, `df = df.persist()` sends it once
 
 ## How it is known
 Arrays, frames and bytes of at least 10 MB within the graph: of lazy collections before they are computed, and
-of each graph as it was sent. What it costs was measured where pickling, the way and the scheduler's unpacking
-were seen: without what the tasks themselves take, and no more than 20 s for each GB. Else it is reckoned at 4 s
-for each GB and copy, marked "≈". (Measured on a busy machine with 2 cores, Dask 2026.8.0: 4.7 s per GB for an
-array, 14 to 19 s for frames, 3.7 s for each copy in a task of its own.) It speaks when that is at least 1 s in
-all, and 5 % of what the computations took.
+of each graph as it was sent. What it costs was measured where optimizing, pickling, the way and the scheduler's
+unpacking were seen: without what the tasks themselves take, and no more than 20 s for each GB. Else it is
+reckoned at 4 s for each GB and copy, marked "≈". (Measured on a busy machine with 2 cores, Dask 2026.8.0: 4.7 s
+per GB for an array, 14 to 19 s for frames, 3.7 s for each copy in a task of its own.) It speaks when that is at
+least 1 s in all, and 5 % of what the computations took.
 
 ## When it stays quiet
 Small lookups; data that is sent once by `persist()` and then read on the workers; data in a graph that nothing
@@ -100,10 +100,10 @@ def _measure(
     own = [c for c in runs.of_cell(runs.newest(computations, code), at) if c.sending is not None]
     if not own:
         return ()
-    spent = sum(start.transport for c in own if (start := starts.start_of(c)) is not None)
+    spent = sum(s.seconds - s.waiting for c in own if (s := starts.start_of(c)) is not None)
     sent = sum(c.sending.nbytes or 0 for c in own if c.sending is not None)
     return (
-        Measure(label="sending and taking in", value=spent, unit="seconds"),
+        Measure(label="before the first task", value=spent, unit="seconds"),
         Measure(label="data in the graphs", value=sent, unit="bytes"),
     )
 
@@ -143,9 +143,9 @@ def embedded_data(
 
 
 def _seen(c: Computation, limit: Thresholds) -> float:
-    """Seconds of pickling, sending and unpacking that are not the tasks' own."""
+    """Seconds of optimizing (the data are hashed and cut), pickling, sending and unpacking; not the tasks' own."""
     start = starts.start_of(c)
-    return 0.0 if start is None else start.transport - c.n_tasks * limit.task_seconds
+    return 0.0 if start is None else start.seconds - start.waiting - c.n_tasks * limit.task_seconds
 
 
 def _lasted(c: Computation) -> float:

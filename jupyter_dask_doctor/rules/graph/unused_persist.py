@@ -15,7 +15,7 @@ rows that the use needs, partition by partition, without filling memory.
 
 ## How it is known
 The task group that holds a variable's partitions, and which graphs and groups have taken their input from it since.
-It speaks when there was at most one such use, when two other cells have computed something since, and when it
+It speaks when there was at most one such use, when three other cells have computed something since, and when it
 keeps at least 64 MiB and 5 % of the workers' memory. Never used, it is a warning when making it took 1 s and
 5 % of all work so far. Used once, it is a warning when memory was short meanwhile (60 % in use, or 64 MiB on
 disk), else only worth knowing.
@@ -63,7 +63,7 @@ class Thresholds:
     nbytes: int = 64 * MiB
     memory_share: float = 0.05
     #: Cells that must have computed something since the last use: a persist that was just made will be used.
-    cells: int = 2
+    cells: int = 3
     #: Thread-seconds spent for nothing for a warning, and their share of all so far.
     loss_seconds: float = 1.0
     loss_share: float = 0.05

@@ -25,7 +25,13 @@ from tests.healthy import (
 )
 
 KEPT = name("fromgraph", 7)
-SOURCES = ("raw = load().persist()", "raw.x.sum().compute()", "a.sum().compute()", "b.sum().compute()")
+SOURCES = (
+    "raw = load().persist()",
+    "raw.x.sum().compute()",
+    "a.sum().compute()",
+    "b.sum().compute()",
+    "d.sum().compute()",
+)
 RAW = collection(name="raw", group=KEPT, names=(KEPT,), at=at("c1", 1))
 
 
@@ -43,18 +49,18 @@ def work(i, **changes):
 
 
 MADE = work(1, method="persist", names=(name("load", 1),), thread_seconds=30.0)
-USE, OTHER, LAST = work(2, reused=(KEPT,)), work(3), work(4)
+USE, OTHER, MORE, LAST = work(2, reused=(KEPT,)), work(3), work(4), work(5)
 GROUPS = (group("load", name=KEPT, computation_id="k1"), group(computation_id="k2", dependencies=(KEPT,)))
 
 
 def sick(*, is_used=True, **changes):
-    """`raw` was used by the cell "c2" at most, and two cells have computed something else since."""
+    """`raw` was used by the cell "c2" at most, and three cells have computed something else since."""
     facts = {
         "collections": (RAW,),
-        "computations": (MADE, USE if is_used else change(USE, reused=()), OTHER, LAST),
+        "computations": (MADE, USE if is_used else change(USE, reused=()), OTHER, MORE, LAST),
         "groups": GROUPS if is_used else GROUPS[:1],
         "code": code(*SOURCES) if is_used else code(SOURCES[0], "c.sum().compute()", *SOURCES[2:]),
-        "load": (load(time=T0 + 75),),
+        "load": (load(time=T0 + 95),),
     }
     return snapshot(**facts | changes)
 
@@ -67,7 +73,7 @@ def test_never_used_was_made_for_nothing():
         "`raw` was persisted (1.6 GiB on the workers, 30 s of work) and nothing has used it since."
     )
     assert finding.at == RAW.at
-    assert (finding.loss_seconds, finding.of_seconds) == (30.0, 150.0)
+    assert (finding.loss_seconds, finding.of_seconds) == (30.0, 190.0)
 
 
 def test_used_once_is_worth_knowing():
@@ -81,7 +87,7 @@ def test_used_once_is_worth_knowing():
 
 @pytest.mark.parametrize("short", [{"managed": 12 * GiB}, {"spilled": 100 * MiB}])
 def test_used_once_is_a_warning_where_memory_was_short(short):
-    (finding,) = run(unused_persist, sick(load=(load(time=T0 + 45, **short), load(time=T0 + 75))))
+    (finding,) = run(unused_persist, sick(load=(load(time=T0 + 45, **short), load(time=T0 + 95))))
     assert finding.severity == "warning"
 
 
@@ -95,13 +101,18 @@ def test_never_used_but_cheap_is_worth_knowing():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"computations": (MADE, USE, change(OTHER, reused=(KEPT,)), LAST, work(5), work(6))},  # used well
-        {"computations": (MADE, USE, OTHER)},  # just made
-        {"computations": (change(MADE, names=(name("shuffle", 1),)), USE, OTHER, LAST)},
-        {"computations": (change(MADE, layers=(("rechunk-p2p", 20),)), USE, OTHER, LAST)},
-        {"code": (*code(*SOURCES), cell("c5", "raw.y.sum().compute()", None, None, None))},
-        {"code": code(*SOURCES[:3], "raw")},  # the last one that ran speaks of it
-        {"code": code(SOURCES[0], SOURCES[1], "client.gather(raw)", *SOURCES[2:])},
+        {
+            "computations": (MADE, USE, change(OTHER, reused=(KEPT,)), MORE, LAST, work(6), work(7))
+        },  # used well
+        {"computations": (MADE, USE, OTHER, MORE)},  # just made
+        {"computations": (change(MADE, names=(name("shuffle", 1),)), USE, OTHER, MORE, LAST)},
+        {"computations": (change(MADE, layers=(("rechunk-p2p", 20),)), USE, OTHER, MORE, LAST)},
+        {"code": (*code(*SOURCES), cell("c6", "raw.y.sum().compute()", None, None, None))},
+        {"code": code(*SOURCES[:4], "raw")},  # the last one that ran speaks of it
+        {
+            "code": code(SOURCES[0], SOURCES[1], "client.gather(raw)", *SOURCES[2:]),
+            "computations": (MADE, USE, OTHER, MORE, LAST, work(6)),
+        },
         {"code": code("def f():\n    raw = load().persist()\n    return raw", *SOURCES[1:])},
         {"code": code("for i in range(3):\n    raw = step(raw).persist()", *SOURCES[1:])},
         {"code": code("raw = client.get_dataset('raw')", *SOURCES[1:])},
@@ -120,7 +131,7 @@ def test_is_quiet(changes):
 
 def test_is_quiet_while_something_made_from_it_waits_to_be_computed():
     clean = lazy(name="clean", names=(KEPT, name("drop", 1)))
-    cells = (*code(*SOURCES), cell("c5", "clean.x.sum().compute()", None, None, None))
+    cells = (*code(*SOURCES), cell("c6", "clean.x.sum().compute()", None, None, None))
     assert not run(unused_persist, sick(collections=(RAW, clean), code=cells))
 
 
@@ -128,6 +139,12 @@ def test_a_shuffle_that_nothing_uses_was_for_nothing_as_well():
     facts = sick(is_used=False)
     shuffled = change(MADE, names=(name("shuffle", 1),))
     assert run(unused_persist, change(facts, computations=(shuffled, *facts.computations[1:])))
+
+
+def test_naming_it_once_more_without_a_use_changes_nothing():
+    """The twin of `client.gather(raw)` among the quiet ones."""
+    cells = code(SOURCES[0], SOURCES[1], "print(raw)", *SOURCES[2:])
+    assert run(unused_persist, sick(code=cells, computations=(MADE, USE, OTHER, MORE, LAST, work(6))))
 
 
 def test_waiting_for_it_is_no_use():
