@@ -26,8 +26,9 @@ order, or text where numbers are expected are critical, objects where numbers ar
 
 ## When it stays quiet
 Integers that became floats and booleans that became objects, as missing values make them, and numbers in a
-column that meta calls `object` are only worth knowing. Categories, any two kinds of text, text in an object column, another resolution of times, other
-widths of numbers, and the name of a series count as alike. What lies in no worker's memory is not known.
+column that meta calls `object` are only worth knowing. Categories, any two kinds of text, text in an object
+column, another resolution of times, other widths of numbers, and the name of a series count as alike. What
+lies in no worker's memory is not known.
 
 ## Fix safety
 Needs review: meta then says what the data are, which may not be what they should be. `astype` to the dtype
