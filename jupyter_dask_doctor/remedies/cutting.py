@@ -45,6 +45,8 @@ def recut(
     options, after = found
     if not (2 * after <= c.npartitions if n < c.npartitions else after > c.npartitions):
         return ()  # not worth an edit
+    if after in fixes.LOSSY_COUNTS and fixes.is_lossy(cluster.dask):
+        return ()
     noun = "chunks" if c.kind == "array" else "partitions"
     largest = c.largest.nbytes if c.largest else 0
     held = c.nbytes.nbytes if c.nbytes else 0

@@ -302,6 +302,21 @@ def test_no_count_with_which_a_merge_loses_rows():
     assert fix.code == "events = events.repartition(npartitions=130)"
 
 
+def test_no_blocks_that_come_to_such_a_count():
+    more = change(
+        EVENTS,
+        nbytes=Size(nbytes=128 * 100 * MiB, known="estimated"),
+        reads=(change(CSV, nbytes=128 * 100 * MiB),),
+    )
+    (new,) = run(tiny_partitions, sick(collections=(more,)))[0].fixes
+    assert "2,000 → about 128 partitions" in new.expect
+    old = sick(collections=(more,), cluster=cluster(dask="2025.7.0"))
+    (fix,) = run(tiny_partitions, old)[0].fixes
+    assert fix.code != new.code
+    assert "128" not in fix.expect
+    assert "129" not in fix.expect
+
+
 def test_is_quiet_while_nobody_knows_what_the_threads_did_and_after_the_cell_ran_again():
     running = change(RAN, is_done=False, stop=None, thread_seconds=None)
     assert not run(tiny_partitions, sick(computations=(running,)))
