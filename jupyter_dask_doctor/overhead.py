@@ -134,9 +134,10 @@ def is_recut(c: Collection, others: Sequence[Collection]) -> bool:
         if o is c or o.npartitions is None or c.npartitions is None or 2 * o.npartitions > c.npartitions:
             continue
         cuts = (step for step in o.operations if step.kind in ("repartition", "rechunk"))
-        if runs.is_made_from(o, c) or any(c.npartitions in step.n_in for step in cuts):
-            if not is_reduced(o):
-                return True
+        if (runs.is_made_from(o, c) or any(c.npartitions in step.n_in for step in cuts)) and not is_reduced(
+            o
+        ):
+            return True
     return False
 
 
