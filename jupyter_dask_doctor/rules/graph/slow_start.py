@@ -78,6 +78,8 @@ class Thresholds:
     share: float = 0.1
     #: Seconds from which it is a warning before the end, when the share is not known yet.
     long_seconds: float = 10.0
+    #: Seconds of waiting from which it is told what the first task waited for.
+    waiting_seconds: float = 1.0
     #: Tasks of the graph from which larger partitions are offered.
     n_tasks: int = 5_000
     #: Partitions for each thread that a coarser cut keeps at least (docs: 2 to 3 times the threads).
@@ -145,12 +147,34 @@ def slow_start(
         lasted = None if stop is None else max(lost, stop - starts.called(c))
         if lasted is None or lost < limit.share * lasted:
             continue
-        yield _finding(c, start, lasted, limit, _fixes(c, start, cluster, limit, collections, load, code))
+        waited = _waited_for(c, start, computations, load, limit)
+        yield _finding(
+            c, start, lasted, waited, limit, _fixes(c, start, cluster, limit, collections, load, code)
+        )
 
 
 def _lost(start: starts.Start) -> float:
     """What no worker, thread or other work is to blame for."""
     return start.seconds - start.waiting
+
+
+def _waited_for(
+    c: Computation,
+    start: starts.Start,
+    computations: Sequence[Computation],
+    load: Sequence[Load],
+    limit: Thresholds,
+) -> str:
+    """What the first task waited for once its graph was there; empty when that was not long."""
+    if c.start is None or start.waiting < limit.waiting_seconds:
+        return ""
+    since = c.start - start.waiting
+    if any(p.n_workers == 0 for p in load if since <= p.time <= c.start):
+        return "workers that were still to come"
+    for k in computations:
+        if k is not c and k.start is not None and k.start < c.start and (k.stop is None or k.stop > since):
+            return "threads that had other work"
+    return "a worker that took its code and inputs in"
 
 
 def _still(phases: Sequence[Phase], now: float, limit: Thresholds) -> Finding | None:
@@ -194,7 +218,12 @@ def _place(at: Location | None) -> str:
 
 
 def _finding(
-    c: Computation, start: starts.Start, lasted: float, limit: Thresholds, offered: tuple[Fix, ...]
+    c: Computation,
+    start: starts.Start,
+    lasted: float,
+    waited: str,
+    limit: Thresholds,
+    offered: tuple[Fix, ...],
 ) -> Finding:
     lost = _lost(start)
     parts = [part for part in start.parts if part[0] != "waiting"]
@@ -209,6 +238,8 @@ def _finding(
         *(Evidence(label=label, value=value, unit="seconds") for label, value in start.parts),
         Evidence(label="tasks", value=c.n_tasks, unit="count"),
     ]
+    if waited:
+        evidence.append(Evidence(label="waiting for", value=waited, unit="text"))
     if c.sending is not None and c.sending.nbytes:
         evidence.append(Evidence(label="data in the graph", value=c.sending.nbytes, unit="bytes"))
     return slow_start.finding(

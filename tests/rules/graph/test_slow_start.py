@@ -86,6 +86,28 @@ def test_is_quiet(c):
     assert not run(slow_start, sick(computations=(c,)))
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "a worker that took its code and inputs in"),
+        (
+            {"computations": (computation(id="k0", start=T0 + 10, stop=T0 + 29),)},
+            "threads that had other work",
+        ),
+        ({"load": (load(time=T0 + 29, n_workers=0), load(time=T0 + 40))}, "workers that were still to come"),
+        (
+            {"computations": (computation(id="k0", start=T0 + 10, stop=T0 + 27),)},
+            "a worker that took its code and inputs in",
+        ),
+    ],
+)
+def test_says_what_the_first_task_waited_for(changes, expected):
+    late = change(SLOW, start=T0 + 31, stop=T0 + 34)
+    facts = sick(**changes | {"computations": (*changes.get("computations", ()), late)})
+    (finding,) = [f for f in run(slow_start, facts) if "8 s of" in f.message]
+    assert {e.label: e.value for e in finding.evidence}["waiting for"] == expected
+
+
 def test_is_quiet_once_the_cell_ran_well_again():
     again = change(SLOW, id="k2", submitted=T0 + 60.3, start=T0 + 60.4, stop=T0 + 70, at=at("c2", 3),
                    sending=sending(time=T0 + 60.2), schedule_seconds=0.05)  # fmt: skip
