@@ -73,7 +73,7 @@ _ENTRIES = frozenset(["compute", "persist", "get", "visualize"])
 #: Looks at a collection: what they wait for, if anything, is its optimizing.
 _LOOKS = frozenset(["npartitions", "divisions", "known_divisions", "repr", "repr_html", "str", "len"])
 #: Importing Dask, and what it does when the interpreter collects garbage: what is done within is nobody's wish.
-_UNASKED = frozenset(["<module>", "gc_callback"])
+_UNASKED = frozenset(["<module>", "_gc_callback", "gc_callback"])
 #: Functions of Dask's that read names, schemas, statistics or the beginning of files; and modules that only do so.
 _METADATA = frozenset(
     [

@@ -14,55 +14,29 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from time import perf_counter, time
+from time import perf_counter, thread_time, time
 from types import FrameType
 from typing import Any
 
 from ..snapshot import Collection
 from . import fusion
+from .callers import caller, references
 from .fusion import Step
 from .scheduler_view import MAX_NAME, label
-from .stack import function, is_cell, is_dasks, module_of, timed_line
 
 #: Bounds of one look at an expression.
 MAX_NODES = 2_000
 MAX_SECONDS = 0.005
 MAX_NAMES = 500
-MAX_FRAMES = 60
 #: Submissions nobody took are forgotten beyond this number.
 MAX_KEPT = 1_000
 MAX_FAULTS = 5
-#: Collections of one submission that can be looked at, and submissions that wait for somebody who looks.
-MAX_ASKED = 20
+#: Submissions that wait for somebody who looks.
 MAX_UNSEEN = 20
 #: Seconds between two nudges at least, however much is sent; steps whose columns are looked at.
 NUDGE = 0.2
 MAX_STEPS = 200
 MAX_KEYS = 8
-
-#: Functions of Dask's that start a job though the user asked for something else: a look at a collection, or
-#: the making of another one.
-_HIDDEN = frozenset(
-    [
-        "npartitions",
-        "divisions",
-        "_divisions",
-        "known_divisions",
-        "_get_divisions",
-        "_calculate_divisions",
-        "_compute_partition_stats",
-        "__len__",
-        "__repr__",
-        "__str__",
-        "_repr_html_",
-        "set_index",
-        "sort_values",
-        "categorize",
-        "repartition",
-        "to_dask_array",
-        "_lower",
-    ]
-)
 
 _METHOD = "_graph_to_futures"
 
@@ -192,9 +166,9 @@ class Submissions:
         expr = args[0] if args else kwargs["expr"]
         keys = args[1] if len(args) > 1 else kwargs["keys"]
         now = time()
-        call = _caller(frame)
+        call = caller(frame)
         names, steps, nodes = _look(expr, call.written)
-        progress.refs = tuple(_references(call.asked))
+        progress.refs = tuple(references(call.asked))
         submission = Submission(
             client_id=client.id,
             time=now,
@@ -219,67 +193,6 @@ class Submissions:
             self.nudge()
 
 
-@dataclass(slots=True)
-class _Call:
-    """How Dask was called. It holds collections, so it is to be let go at once."""
-
-    #: The outermost function of Dask's.
-    method: str | None = None
-    #: The line of the running cell that led to it.
-    filename: str | None = None
-    line: int | None = None
-    is_hidden: bool | None = None
-    #: The collections that were asked for, as they were before the optimizer renamed what they are made of.
-    written: list[Any] = field(default_factory=list)
-    #: The collections that the outermost function was called with.
-    asked: list[Any] = field(default_factory=list)
-
-
-def _caller(frame: FrameType | None) -> _Call:
-    call = _Call()
-    timed: int | None = None
-    is_inside = True
-    for _ in range(MAX_FRAMES):
-        if frame is None:
-            break
-        module = module_of(frame)
-        if is_cell(frame):
-            # Inner ones are functions that other cells defined; the outermost is the cell that runs.
-            call.filename, call.line = frame.f_code.co_filename, timed or frame.f_lineno
-            is_inside = False
-        elif call.filename is not None and module == "IPython.core.interactiveshell":
-            break
-        elif is_inside and is_dasks(module):
-            name = frame.f_code.co_name
-            call.method = function(frame) or call.method
-            call.is_hidden = bool(call.is_hidden) or name in _HIDDEN
-            found = list(_asked_for(module, frame))
-            if call.method in ("compute", "persist"):
-                call.written.extend(found)
-            call.asked = found or call.asked
-        elif module not in ("contextlib", "functools"):
-            is_inside = False
-        timed = timed_line(frame, timed)
-        frame = frame.f_back
-    return call
-
-
-def _references(collections: Iterable[Any]) -> Iterator[tuple[str, weakref.ref[Any]]]:
-    for one in list(collections)[:MAX_ASKED]:
-        # By its type: a Delayed answers to any attribute.
-        if hasattr(type(one), "__dask_graph__"):
-            try:
-                yield _own_name(one), weakref.ref(one)
-            except (TypeError, AttributeError):
-                continue
-
-
-def _own_name(one: Any) -> str:
-    if hasattr(type(one), "_expr") or "_expr" in getattr(one, "__dict__", {}):
-        return str(one._expr._name)
-    return str(one.key if hasattr(type(one), "key") else getattr(one, "name", ""))
-
-
 def _key_columns(nodes: Iterable[Any]) -> tuple[str, ...]:
     from .frame_steps import operations
 
@@ -288,25 +201,14 @@ def _key_columns(nodes: Iterable[Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(column for one in found for column in one.columns))[:MAX_KEYS]
 
 
-def _asked_for(module: str, frame: FrameType) -> Iterable[Any]:
-    """The collections that this function of Dask's was called with."""
-    found = frame.f_locals
-    if frame.f_code.co_name in ("compute", "persist") and module in ("dask.base", "distributed.client"):
-        several = found.get("collections")
-        if type(several) is list or type(several) is tuple:
-            return several
-    # A dataframe optimizes itself before `dask.base.persist` sees it.
-    one = found.get("self")
-    return [one] if hasattr(type(one), "__dask_graph__") and hasattr(type(one), "compute") else ()
-
-
 def _look(expr: Any, collections: Iterable[Any]) -> tuple[tuple[str, ...], tuple[Step, ...], list[Any]]:
     """Names, steps, and what the collections are made of, as it was before the optimizer."""
     from dask._expr import Expr
 
     if not isinstance(expr, Expr):
         return (), (), []
-    deadline = perf_counter() + MAX_SECONDS
+    # Of its own thread's time: on a busy machine a look takes longer, not less.
+    deadline = thread_time() + MAX_SECONDS
     # The outermost node only holds together what was asked for; naming it would hash everything anew.
     roots = [part for part in expr.operands if isinstance(part, Expr)] or [expr]
     names: dict[str, None] = {}
@@ -330,7 +232,7 @@ def _walk(roots: Iterable[Any], names: dict[str, None], seen: dict[int, Any], de
         if id(node) in seen:
             continue
         seen[id(node)] = node
-        if len(seen) > MAX_NODES or perf_counter() > deadline:
+        if len(seen) > MAX_NODES or thread_time() > deadline:
             return False
         for name in _names(node):
             names[name[:MAX_NAME]] = None

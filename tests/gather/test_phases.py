@@ -170,7 +170,7 @@ def test_what_is_no_phase(client, frame):
     assert looked["seen"] is None
 
 
-@pytest.mark.parametrize("name", ["<module>", "gc_callback"])
+@pytest.mark.parametrize("name", ["<module>", "_gc_callback"])
 def test_what_nobody_asked_for_is_no_phase(name):
     """Importing Dask, and what it does when the interpreter collects garbage."""
     code = "def work(): return look()\ndef outer(): return work()"
