@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import runs, usage
-from .snapshot import Cell, Collection, Location
+from .snapshot import Cell, Collection, Location, Read, TaskGroup
 from .usage import Work
 
 #: Of one thread that reads, parses and sums: slower than most, so that overhead is not made too much of.
@@ -51,6 +51,9 @@ class Cost:
     busy: float | None = None
     mean: float | None = None
     is_predicted: bool = False
+    #: Of the run: its computations, and the threads that it had.
+    ids: frozenset[str] = frozenset()
+    nthreads: int = 1
 
 
 def measured(
@@ -90,9 +93,31 @@ def measured(
                 n_spared=int(spared),
                 busy=total / (work.nthreads * work.seconds),
                 mean=total / sent,
+                ids=frozenset(u.id for u in work.computations),
+                nthreads=work.nthreads,
             )
         )
     return max(found, key=lambda cost: cost.loss, default=None)
+
+
+def with_opening(cost: Cost, read: Read, n_wanted: int, groups: Sequence[TaskGroup], most: float) -> Cost:
+    """The same, and what opening each file for itself took of the threads' time; at most `most` seconds for each."""
+    n = read.n_files or 0
+    own = [
+        g
+        for g in groups
+        if g.computation_id in cost.ids and g.prefix.startswith("read") and 2 * g.n_tasks >= n
+    ]
+    spent = sum(g.compute_seconds or 0.0 for g in own) - (read.nbytes or 0) / BYTES_PER_SECOND
+    n_opened = sum(g.n_tasks for g in own)
+    if spent <= 0 or n_wanted >= n:
+        return cost
+    opening = min(spent, n_opened * most)
+    saved = opening * (1 - n_wanted / n) / max(1, cost.nthreads)
+    busy = cost.busy
+    if busy is not None and cost.of > 0:
+        busy = max(0.0, busy - opening / (max(1, cost.nthreads) * cost.of))
+    return replace(cost, loss=min(cost.of, cost.loss + saved), busy=busy)
 
 
 def predicted(

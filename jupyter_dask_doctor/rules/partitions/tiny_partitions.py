@@ -22,7 +22,8 @@ reckoned from files, blocks and chunks. Or files: more than 100, below 3 MB each
 After a run on all of them it speaks when the time in which threads had nothing to do, as far as the tasks that
 fewer partitions would have spared have a part in it, is at least 1 s and 5 % of the run; at most 5 ms for each task,
 and only when tasks took less than 50 ms on average and the threads were in them for less than 70 % of the time.
-Tasks that fusing alone would spare are not counted (`unfused-compute`).
+Tasks that fusing alone would spare are not counted (`unfused-compute`). Of small files the time counts as well that
+it took to open them: that of the reading tasks, less a second for each 100 MiB.
 
 Before a run it is reckoned for computing it once, with 1 ms for each task and 100 MiB each second and thread for
 the work (marked "≈"); then it must be three tenths of the time.
@@ -54,7 +55,7 @@ from ... import overhead, planned, runs, usage, words
 from ...overhead import Cost
 from ...remedies import cutting, fixes, offers
 from ...report import Chart, Evidence, Finding, Fix, Limit, Measure, Series
-from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location, Read
+from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location, Read, TaskGroup
 from ...words import MiB
 from ..registry import NotChecked, rule
 
@@ -69,6 +70,8 @@ class Thresholds:
     npartitions: int = 100
     #: A file of fewer bytes is small (DataFlint: 3 MB).
     file_nbytes: int = 3_000_000
+    #: The most that opening a file is believed to take, in seconds (on another machine's disk: 0.05 to 0.1 s).
+    open_seconds: float = 0.1
     #: What handling one task is taken to cost before a run, in seconds (Dask's guides: 0.2 to 1 ms) ...
     task_seconds: float = 0.001
     #: ... and the most that is believed after one (measured on a busy machine with 2 cores: 5 ms).
@@ -116,6 +119,7 @@ def tiny_partitions(
     cluster: Cluster,
     limit: Thresholds,
     computations: tuple[Computation, ...] = (),
+    groups: tuple[TaskGroup, ...] = (),
     load: tuple[Load, ...] = (),
     code: tuple[Cell, ...] = (),
 ) -> Iterator[Finding]:
@@ -149,6 +153,8 @@ def tiny_partitions(
             continue
         wanted = _wanted(c, cluster, limit)
         cost = overhead.measured(c, wanted, works, read, limit.most_task_seconds)
+        if cost is not None and files is not None:
+            cost = overhead.with_opening(cost, files, wanted, groups, limit.open_seconds)
         is_to_come = not any(overhead.has(own, c) for own in read) or any(
             c is one and not u.is_done for u, one in unheld
         )

@@ -222,6 +222,23 @@ def test_many_small_files_speak_where_the_size_in_memory_is_not_known():
     assert not run(tiny_partitions, before(collections=(larger,)))
 
 
+def test_opening_each_file_counts_and_is_no_work():
+    files = Read(format="parquet", path="days", n_files=2_000, nbytes=2_000 * 5_000, npartitions=2_000)
+    many = change(EVENTS, reads=(files,))
+    reading = group("read_parquet", n_tasks=2_000, compute_seconds=30.0, sizes=None)
+    ran = change(RAN, thread_seconds=34.0)  # busy for 77 % of the time, but with opening files
+    (finding,) = run(tiny_partitions, sick(collections=(many,), computations=(ran,), groups=(reading,)))
+    idle = 5.5 - 34 / 8
+    opening = (30 - 10_000_000 / (100 * MiB)) / 8
+    share = 1 - 24 / 2_000
+    assert finding.loss_seconds == pytest.approx(idle * 4_000 * share / 4_300 + opening * share)
+    # not of one large file, nor without the time of the reading
+    assert not run(tiny_partitions, sick(computations=(ran,), groups=(reading,)))
+    assert not run(tiny_partitions, sick(collections=(many,), computations=(ran,), groups=()))
+    parsing = change(reading, prefix="parse")
+    assert not run(tiny_partitions, sick(collections=(many,), computations=(ran,), groups=(parsing,)))
+
+
 def test_fix_asks_for_larger_blocks_where_it_is_read():
     facts = sick()
     (fix,) = run(tiny_partitions, facts)[0].fixes
