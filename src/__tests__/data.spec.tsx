@@ -134,7 +134,7 @@ describe('the section Data', () => {
       collection({ nbytes: null, largest: null, is_persisted: false })
     );
     expect(lines(bare.container)).toEqual({
-      State: 'lazy: computed when it is asked for',
+      State: 'lazy: not computed yet',
       Size: 'unknown',
       'Limit: a third of a thread’s memory': '682 MiB'
     });

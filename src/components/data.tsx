@@ -227,7 +227,7 @@ function facts(
   const isFrame = ['dataframe', 'series', 'index'].includes(collection.kind);
   const state = collection.is_persisted
     ? trans.__('in the cluster’s memory')
-    : trans.__('lazy: computed when it is asked for');
+    : trans.__('lazy: not computed yet');
   return [
     [trans.__('State'), collection.kind === 'futures' ? null : state],
     [

@@ -48,7 +48,17 @@ export function Entry(props: {
         />
       </div>
       <div className="jp-DaskDoctorPanel-entryFacts">
-        {props.facts.join(' · ')}
+        {props.facts.map((fact, i) => (
+          <React.Fragment key={i}>
+            {i > 0 && ' · '}
+            {/* A short one stays whole. */}
+            {fact.length < 24 ? (
+              <span className="jp-DaskDoctorPanel-whole">{fact}</span>
+            ) : (
+              fact
+            )}
+          </React.Fragment>
+        ))}
       </div>
       <div id={id} className="jp-DaskDoctorPanel-entryBody" hidden={!isOpen}>
         {isOpen && <Guard about="">{props.children()}</Guard>}
