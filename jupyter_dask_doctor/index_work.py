@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from . import planned, runs, source
+from . import planned, runs, source, usage
 from .snapshot import Cell, Collection, Computation, Location, Operation, TaskGroup
 
 _JOINS = ("join", "merge")
@@ -79,8 +79,9 @@ def done(
 ) -> Iterator[Case]:
     """What was computed, each cell's last run."""
     recent = runs.newest(computations, code)
+    grouped = usage.by_computation(groups)
     for c in recent:
-        own = [g for g in groups if g.computation_id == c.id]
+        own = grouped.get(c.id, [])
         steps: dict[str, tuple[Operation, Collection | None]] = {
             o.name: (o, asked) for asked in c.asked for o in asked.operations if _is_unknown(o)
         }
@@ -100,7 +101,6 @@ def done(
             and not (o.n_out == 1 or 1 in o.n_in)
         ]
         for operation, asked in steps.values():
-            frame, lacking = _frame(operation, asked, frames, code, c.at)
             if operation.kind == "loc":
                 loss, is_estimated = _looked_through(operation, own)
             elif operation.kind in _JOINS and 1 not in operation.n_in:
@@ -109,6 +109,9 @@ def done(
                 loss, is_estimated = moved / n, n > 1
             else:
                 continue
+            if not loss:
+                continue
+            frame, lacking = _frame(operation, asked, frames, code, c.at)
             yield Case(
                 frame=frame,
                 lacking=lacking,
