@@ -50,6 +50,8 @@ def width(dtype: Any) -> float | None:
             return float(dtype.pyarrow_dtype.bit_width) / 8
         except ValueError:
             return None
+    if type(dtype).__name__ == "PeriodDtype":
+        return 8
     is_object = getattr(dtype, "kind", "O") == "O" and not hasattr(dtype, "numpy_dtype")
     if is_object or is_text(dtype):
         return None

@@ -61,13 +61,13 @@ class Look:
         names = tuple(str(step._name) for step in reversed(self.steps))[:MAX_NAMES]
         npartitions, known = self._partitions()
         columns, n_columns, index = self._columns()
-        tasks = self._tasks() if group is None else Tasks()
+        tasks = self._tasks(n_columns) if group is None else Tasks()
         found = self.estimate(lambda group: None, tasks.npartitions) if group is None else Estimate()
         columns = tuple(replace(column, nbytes=found.columns.get(column.name)) for column in columns)
         index = index and replace(index, nbytes=found.index)
         return Collection(
             name="",
-            kind=_kind(expr),
+            kind=self._kind(),
             npartitions=npartitions,
             nbytes=found.nbytes,
             largest=found.largest,
@@ -93,6 +93,12 @@ class Look:
             gaps=tuple(dict.fromkeys(self.gaps))[:MAX_GAPS],
         )
 
+    def _kind(self) -> CollectionKind:
+        try:
+            return _kind(self.expr)
+        except Exception:  # told with the columns
+            return "dataframe"
+
     @property
     def may_be_joined(self) -> bool:
         """The optimizer may read several files in one task, where few of their columns are wanted."""
@@ -109,7 +115,11 @@ class Look:
 
     def _judge(self) -> None:
         for step in self.steps if self.is_whole else ():
-            read = is_read(step)
+            try:
+                read = is_read(step)
+            except Exception as error:
+                self._failed("What it reads", error)
+                continue
             if not read:
                 self.is_final = False
             self._harmless[step._name] = (
@@ -154,10 +164,10 @@ class Look:
             self._failed("Its columns", error)
             return (), None, None
 
-    def _tasks(self) -> Tasks:
+    def _tasks(self, n_columns: int | None) -> Tasks:
         if not self.is_harmless(self.expr):
             return Tasks()  # said already
-        if len(self.steps) * max(1, len(getattr(self.expr._meta, "columns", ()))) > MAX_WIDE:
+        if len(self.steps) * (n_columns or 1) > MAX_WIDE:
             self.gaps.append("Its tasks were not counted: optimizing so many columns takes long.")
             return Tasks()
         if len(self.steps) > MAX_REWRITTEN:

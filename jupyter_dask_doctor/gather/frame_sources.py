@@ -39,6 +39,8 @@ def source(step: Any) -> Found:
         return text_sources.read_json(step)
     if "FromArray" in of:
         return None, _from_array(step)
+    if "FromGraph" in of:
+        return None, _from_dask_array(step)
     if "Timeseries" in of:
         return None, _timeseries(step)
     return None, None
@@ -145,6 +147,25 @@ def _from_array(step: Any) -> Weights | None:
         shares=_shares(rows),
         columns=by_meta(step._meta, n_rows, is_counted=True),
         index=Weight(nbytes=0, is_exact=True),
+    )
+
+
+def _from_dask_array(step: Any) -> Weights | None:
+    """Of an array of Dask's, whose rows are numbered: its divisions are their numbers."""
+    divisions = step.operand("divisions")
+    prefix = str(step.operand("name_prefix"))
+    if not prefix.startswith("from-dask-array") or not all(isinstance(value, int) for value in divisions):
+        return None
+    bounds = [*divisions[:-1], divisions[-1] + 1]
+    rows = [end - start for start, end in pairwise(bounds)]
+    meta = step._meta
+    return Weights(
+        n_rows=sum(rows),
+        is_counted=True,
+        npartitions=len(rows),
+        shares=_shares(rows),
+        columns=by_meta(meta, sum(rows), is_counted=True),
+        index=index_weight(meta.index, sum(rows), is_counted=True),
     )
 
 

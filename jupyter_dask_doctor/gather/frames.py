@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..snapshot import Collection, Location
+from .frame_hazards import is_expr
 from .frame_look import Look
 from .in_memory import Sizes, sizes_in_memory
 from .lock_free import lock_free
@@ -29,7 +30,8 @@ def describe_frame(name: str, value: Any, *, sizes: Sizes, at: Location | None =
     Computes nothing and reads no file of a remote store; what cannot be told is None, with a gap that says why.
     Takes milliseconds the first time and microseconds after.
     """
-    expr = getattr(value, "_expr", value)
+    # Of an expression nothing is asked that it may not have: it would look among the columns of its meta.
+    expr = value if is_expr(value) else value._expr
     key = str(expr._name)
     with _lock:
         told, stands_on_memory = _kept.get(key, (None, False))

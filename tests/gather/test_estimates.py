@@ -3,6 +3,7 @@
 import gzip
 import os
 
+import dask.array as da
 import dask.dataframe as dd
 import dask.datasets
 import numpy as np
@@ -207,6 +208,15 @@ def test_of_arrows_own_file_system(client, tables):
     frame = dd.read_parquet(os.path.abspath(f"{tables['short text']}-snappy"), filesystem="arrow")
     found = check(client, frame, has_largest=False)
     assert found.reads[0].n_files == PARTITIONS
+
+
+def test_of_an_array_of_dasks(client):
+    array = da.ones((N, 3), chunks=(3_000, 3))
+    assert check(client, dd.from_dask_array(array, columns=["a", "b", "c"])).n_rows == N
+
+
+def test_of_an_array_of_the_kernels(client):
+    assert check(client, dd.from_array(np.ones((N, 3)), chunksize=3_000, columns=list("abc"))).n_rows == N
 
 
 def test_of_invented_data(client):

@@ -470,6 +470,18 @@ def test_what_a_version_of_dask_lacks_leaves_a_gap(monkeypatch, a):
     assert look(a.groupby("k").x.sum()).n_tasks is not None
 
 
+def test_an_expression_whose_parts_raise_is_told_with_gaps(monkeypatch, a):
+    class Broken(type(a.expr)):
+        _meta = property(lambda self: 1 / 0)
+
+    broken = Broken(*a.expr.operands)
+    found = look(broken)
+    assert (found.kind, found.columns) == ("dataframe", ())
+    assert "Its columns could not be told (ZeroDivisionError)." in found.gaps
+    monkeypatch.setattr(frame_look, "is_read", lambda step: 1 / 0)
+    assert look(a.x + 1).npartitions is None
+
+
 def test_hostile_names_are_cut(pdf):
     found = look(dd.from_pandas(pdf.rename(columns={"x": "<img src=x>" * 1_000}), npartitions=1))
     assert max(len(column.name) for column in found.columns) == 100
