@@ -35,7 +35,11 @@ class Planned:
 
 def planned(code: Sequence[Cell], collections: Sequence[Collection], method: Method) -> Iterator[Planned]:
     """The calls in cells that have not run as they stand, or that run now, in the notebook's order."""
-    known = {c.name: c for c in collections if c.kind != "futures"}
+    known: dict[str, list[Collection]] = {}
+    for c in collections:
+        if c.kind != "futures":
+            # `ds["tas"]` is a part of what the variable `ds` holds
+            known.setdefault(c.name.split("[")[0] if c.wrapped_by is not None else c.name, []).append(c)
     if not known:
         return
     place = {cell.id: i for i, cell in enumerate(code) if cell.id is not None}
@@ -50,7 +54,7 @@ def planned(code: Sequence[Cell], collections: Sequence[Collection], method: Met
             continue
         if method in cell.source:
             for call, names in _calls(tree, method):
-                meant = [known[n] for n in names if n in known and n not in unsure]
+                meant = [c for n in names if n not in unsure for c in known.get(n, ())]
                 # Bound by a cell further down: from top to bottom it is something else here
                 meant = [c for c in meant if _place(c, place, i) <= i]
                 if meant and len({c.name for c in meant}) == len(meant):

@@ -77,7 +77,11 @@ def run(rule: Rule, snapshot: Snapshot, settings: Settings) -> tuple[Check, tupl
             if name not in rule.optional:
                 return check("incomplete", section.reason), ()
             del given[name]
-    if not any(given.get(name, getattr(snapshot, name)) for name in rule.about):
+    about = [getattr(snapshot, name) for name in rule.about]
+    known = [section for section in about if not isinstance(section, Gap)]
+    if not known and about:
+        return check("incomplete", about[0].reason), ()
+    if not any(known):
         return check("inapplicable", f"There is nothing of the kind: {', '.join(rule.about)}."), ()
     try:
         limit = settings.limits.get(rule.id, rule.thresholds)

@@ -125,3 +125,14 @@ def test_is_quiet_of_futures_and_of_nothing():
 def test_where_the_call_stands():
     (plan,) = planned(cells("x = load()", "import dask\n\nx.compute()"), (X,), "compute")
     assert (plan.at.cell_id, plan.at.line) == ("c2", 3)
+
+
+def test_all_parts_of_what_holds_several():
+    parts = tuple(
+        collection(
+            name=f'ds["{key}"]', kind="array", is_persisted=False, sizes=None, wrapped_by="xarray.Dataset"
+        )
+        for key in ("tas", "pr")
+    )
+    assert found("ds = load()", "ds.compute()", known=parts) == [("c2", ['ds["tas"]', 'ds["pr"]'])]
+    assert not found("ds = load()", "other.compute()", known=parts)

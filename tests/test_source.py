@@ -1,6 +1,9 @@
 """Cells as Python."""
 
 import ast
+import gc
+import threading
+import time
 
 import pytest
 
@@ -76,3 +79,33 @@ def test_root(text, name):
 )
 def test_binds(text, answer):
     assert source.binds(ast.parse(text).body[0], "x") is answer
+
+
+def test_the_users_thread_may_parse_at_the_same_time():
+    # On Python 3.11 it failed with a SystemError where the collector ran Python code in between.
+    texts = ("\n".join(f"x{i} = f({i}, [{n} for a in range({i})])" for i in range(300)) for n in range(10**6))
+    stop = time.monotonic() + 2.0
+    callback = lambda *_: sum(range(200))  # noqa: E731
+    parsed = []
+
+    def look():
+        while time.monotonic() < stop:
+            parsed.append(source.parse(next(texts)) is not None)
+
+    thread = threading.Thread(target=look)
+    gc.callbacks.append(callback)
+    try:
+        thread.start()
+        mine = "\n".join(f"x{i} = f({i}, [a for a in range({i})])" for i in range(300))
+        while time.monotonic() < stop:
+            ast.parse(mine)
+    finally:
+        gc.callbacks.remove(callback)
+        thread.join()
+    assert any(parsed)
+    assert gc.isenabled()
+
+
+def test_is_silent_of_what_the_text_does_wrong(recwarn):
+    assert source.parse("x = '\\d'; y = 1 is 1") is not None
+    assert not recwarn.list

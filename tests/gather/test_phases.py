@@ -166,7 +166,7 @@ def test_what_is_no_phase(client, frame):
         run(source, looked)
         assert looked["seen"] is None
     # Not from a cell.
-    run("seen = look()", looked, "/home/me/script.py")
+    run("seen = look()", looked, "/srv/script.py")
     assert looked["seen"] is None
 
 
