@@ -35,6 +35,7 @@ _HIDDEN = frozenset(
         "repartition",
         "to_dask_array",
         "_lower",
+        "_meta",
     ]
 )
 
