@@ -8,7 +8,6 @@ import gc
 import re
 import sys
 import threading
-import time
 import warnings
 from dataclasses import dataclass
 from types import FrameType
@@ -25,6 +24,7 @@ _STEPS, _FRAMES = 100, 40
 #: Functions that make a tree, besides `ast.parse`: IPython's and the standard library's.
 _PARSERS = frozenset({"ast_parse", "compile_command", "_maybe_compile"})
 _OURS = re.compile(re.escape(NAME))
+_never = threading.Event()
 #: Longer texts are not looked at: `ast` needs about 100 times their size.
 MAX_LENGTH = 64 * 1024
 
@@ -83,7 +83,7 @@ def _tree(text: str) -> ast.Module:
     for _ in range(_STEPS):
         if not _is_parsing_elsewhere():
             break
-        time.sleep(0.001)
+        _never.wait(0.001)
     else:
         raise _Later
     # Nothing of Python's own may run while the tree is made, or the user's thread could begin one.
