@@ -31,7 +31,7 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 
-from jupyter_dask_doctor.gather.collections import profile
+from jupyter_dask_doctor.gather.data.collections import profile
 
 #: Seconds a look may take, by the design.
 GOALS = {"ten ordinary": 0.2, "50,000 partitions": 2.0, "1,000,000 chunks": 2.0}
@@ -147,7 +147,7 @@ def measure(make: Callable[[int], dict[str, object]], n: int, answer: Any) -> No
     waited_anyway = timed(namespace, rest)[1]
     first, waited = timed(namespace)
     second = min(timed(namespace)[0] for _ in range(5))
-    from jupyter_dask_doctor.gather import embedded, graphs
+    from jupyter_dask_doctor.gather.data import embedded, graphs
 
     graphs._kept.clear()
     embedded._kept.clear()

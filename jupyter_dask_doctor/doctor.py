@@ -48,7 +48,7 @@ def gather(
     when nobody looked.
     """
     from .gather import host
-    from .gather.collections import profile
+    from .gather.data.collections import profile
 
     if collections is None:
         collections = profile(namespace, sizes=feed.sizes, bound_at=cells.bound_at)

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import runs
 from .config import Settings
+from .judging import runs
 from .report import Check, Finding, Measure, Outcome, Report, Severity, Treated
 from .rules import RULES, Rule
 from .rules.registry import NotChecked

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field, replace
 
-from . import runs
+from .judging import runs
 from .report import Finding, Measure, Treated, TreatedStatus
 from .rules import RULES
 from .snapshot import Cell, Computation, Gap, Location, Snapshot

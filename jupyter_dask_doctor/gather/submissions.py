@@ -194,7 +194,7 @@ class Submissions:
 
 
 def _key_columns(nodes: Iterable[Any]) -> tuple[str, ...]:
-    from .frame_steps import operations
+    from .data.frame_steps import operations
 
     steps = [node for node in nodes if hasattr(node, "_meta")][:MAX_STEPS]
     found = operations(steps, lambda step: None)

@@ -6,9 +6,9 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 
+from ..judging.trends import theil_sen
 from ..messages import ChangeInfo, ClusterInfo, RestTrend, WorkerShape
 from ..snapshot import Gap, Snapshot, WorkerEnvironment
-from ..trends import theil_sen
 from .data import partition_limit
 from .fitting import cut
 

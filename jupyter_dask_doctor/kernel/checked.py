@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from IPython.core.error import UsageError
 
-from .. import runs, source, words
+from .. import source, words
+from ..judging import runs
 from ..render.sentences import verdict
 from ..report import Finding, Report
 from ..snapshot import Gap, Location

@@ -336,8 +336,8 @@ class Watch:
         self._judge_pace.done(time.thread_time() - began)
 
     def _profile(self, feed: Feed, share: float, *, is_awaited: bool) -> None:
-        from ..gather.asked import remember
-        from ..gather.collections import profile
+        from ..gather.data.asked import remember
+        from ..gather.data.collections import profile
         from ..gather.host import holders
 
         if not is_awaited and not self._profile_pace.is_due(share):
@@ -360,7 +360,7 @@ class Watch:
         sent = self._submissions.unseen()
         if not sent:
             return
-        from ..gather.asked import look_at
+        from ..gather.data.asked import look_at
 
         look_at(
             sent,

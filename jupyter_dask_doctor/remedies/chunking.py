@@ -6,7 +6,8 @@ import ast
 import math
 from collections.abc import Iterator, Sequence
 
-from .. import runs, source, words
+from .. import source, words
+from ..judging import runs
 from ..report import Fix
 from ..snapshot import Cell, Collection, Location, Operation, Read
 from . import calls, creation, fixes, statements

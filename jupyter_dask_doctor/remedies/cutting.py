@@ -7,7 +7,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .. import runs, source, words
+from .. import source, words
+from ..judging import runs
 from ..report import Fix
 from ..snapshot import Cell, Cluster, Collection, Location, Read
 from ..words import KiB, MiB

@@ -6,7 +6,8 @@ import ast
 import dataclasses
 from collections.abc import Sequence
 
-from .. import runs, source, words
+from .. import source, words
+from ..judging import runs
 from ..report import Fix
 from ..snapshot import Cell, Cluster, Collection, Load, Location
 from . import calls, creation, fixes

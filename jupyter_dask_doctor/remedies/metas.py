@@ -7,8 +7,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
 from .. import source
+from ..judging.schemas import Unlike
 from ..report import Fix
-from ..schemas import Unlike
 from ..snapshot import Cell, Column, Location
 from . import creation, statements
 from .creation import Creation

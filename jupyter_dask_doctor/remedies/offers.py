@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .. import runs, words
+from .. import words
+from ..judging import runs
 from ..report import Fix
 from ..snapshot import Cell, Cluster, Collection, Load, Location, PartitionSizes, Worker
 from ..words import GiB

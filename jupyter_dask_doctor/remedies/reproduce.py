@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
-from .. import runs, source, words
+from .. import source, words
+from ..judging import runs
 from ..report import Fix
 from ..snapshot import Cell, Cluster, Collection, Location
 from . import calls, fixes

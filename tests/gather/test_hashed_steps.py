@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from jupyter_dask_doctor.gather.frames import describe_frame
+from jupyter_dask_doctor.gather.data.frames import describe_frame
 
 dd = pytest.importorskip("dask.dataframe")
 

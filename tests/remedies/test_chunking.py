@@ -5,7 +5,7 @@ import math
 import dask
 import pytest
 
-from jupyter_dask_doctor.gather.arrays import cut
+from jupyter_dask_doctor.gather.data.arrays import cut
 from jupyter_dask_doctor.remedies import chunking
 from jupyter_dask_doctor.snapshot import Read, Size
 from tests.healthy import MiB, apply, at, cell, lazy, operation

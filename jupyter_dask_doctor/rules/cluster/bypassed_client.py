@@ -39,7 +39,8 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ... import runs, source, words
+from ... import source, words
+from ...judging import runs
 from ...remedies import fixes, settings_code, statements
 from ...report import Evidence, Finding, Fix, Measure
 from ...snapshot import Cell, Cluster, Kernel, Load, LocalRun, Location

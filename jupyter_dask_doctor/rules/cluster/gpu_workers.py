@@ -37,7 +37,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import runs, words
+from ... import words
+from ...judging import runs
 from ...remedies import creation, fixes
 from ...report import Evidence, Finding, Fix
 from ...snapshot import Cell, Cluster, Computation, Location, TaskGroup, Worker, WorkerEnvironment

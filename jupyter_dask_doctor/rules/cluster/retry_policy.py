@@ -39,7 +39,8 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import runs, source, words
+from ... import source, words
+from ...judging import runs
 from ...remedies import creation, fixes, settings_code, statements
 from ...report import Evidence, Finding, Fix, Unit
 from ...snapshot import Cell, Cluster, Location, Policy, TaskFailure, WorkerLoss

@@ -38,7 +38,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import runs, words
+from ... import words
+from ...judging import runs
 from ...remedies import creation, fixes
 from ...report import Evidence, Finding, Fix
 from ...snapshot import Cell, Cluster, Kernel, Location, OwnCluster

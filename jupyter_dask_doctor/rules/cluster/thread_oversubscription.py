@@ -46,7 +46,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import usage, words
+from ... import words
+from ...judging import usage
 from ...remedies import creation, fixes, statements
 from ...report import Evidence, Finding, Fix, Measure
 from ...snapshot import Activity, Cell, Cluster, Computation, Load, Location, Worker, WorkerEnvironment

@@ -39,7 +39,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import runs, source, words
+from ... import source, words
+from ...judging import runs
 from ...remedies import fixes
 from ...report import Detail, Evidence, Finding
 from ...snapshot import Cell, Collection, Location

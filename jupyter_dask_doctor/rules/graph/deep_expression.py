@@ -43,7 +43,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import runs, words
+from ... import words
+from ...judging import runs
 from ...remedies import fixes, loops
 from ...report import Evidence, Finding, Fix, Measure, Severity
 from ...snapshot import Cell, Cluster, Collection, Load, Location, Phase

@@ -48,7 +48,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ... import runs, source, starts, words
+from ... import source, words
+from ...judging import runs, starts
 from ...remedies import fixes, loading
 from ...report import Chart, Evidence, Finding, Fix, Measure, Series
 from ...snapshot import Cell, Cluster, Collection, Computation, Embedded, Load, Location

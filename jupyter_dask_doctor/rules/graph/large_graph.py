@@ -42,7 +42,8 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ... import forecast, runs, starts, words
+from ... import words
+from ...judging import forecast, runs, starts
 from ...remedies import fixes, offers
 from ...report import Chart, Evidence, Finding, Fix, Measure, Series, Severity
 from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location

@@ -50,7 +50,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ... import runs, source, words
+from ... import source, words
+from ...judging import runs
 from ...remedies import columns, fixes
 from ...report import Evidence, Finding, Fix, Measure
 from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location, TaskGroup

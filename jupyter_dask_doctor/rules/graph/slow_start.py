@@ -48,7 +48,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import runs, starts, words
+from ... import words
+from ...judging import runs, starts
 from ...remedies import fixes, offers
 from ...report import Chart, Evidence, Finding, Fix, Measure, Series
 from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location, Phase

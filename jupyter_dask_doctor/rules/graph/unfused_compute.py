@@ -42,7 +42,8 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ... import forecast, runs, source, words
+from ... import source, words
+from ...judging import forecast, runs
 from ...remedies import fixes
 from ...report import Evidence, Finding, Fix, Measure
 from ...snapshot import Cell, Cluster, Collection, Computation, Location

@@ -42,7 +42,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import runs, source, words
+from ... import source, words
+from ...judging import runs
 from ...remedies import fixes
 from ...report import Evidence, Finding, Fix, Measure, Severity
 from ...snapshot import Cell, Cluster, Collection, Computation, Kernel, Load, Location, TaskGroup

@@ -41,7 +41,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import interrupts, runs, words
+from ... import words
+from ...judging import interrupts, runs
 from ...remedies import offers
 from ...report import Evidence, Finding, Fix, Measure, Severity
 from ...snapshot import (

@@ -42,7 +42,8 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import planned, source, words
+from ... import source, words
+from ...judging import planned
 from ...remedies import fixes
 from ...report import Evidence, Finding, Fix, Measure, Severity
 from ...snapshot import Cell, Cluster, Collection, Kernel, Load, Location, Size

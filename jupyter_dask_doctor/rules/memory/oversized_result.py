@@ -43,7 +43,8 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import planned, runs, source, words
+from ... import source, words
+from ...judging import planned, runs
 from ...remedies import fixes
 from ...report import Evidence, Finding, Fix, Measure, Severity
 from ...snapshot import Cell, Cluster, Collection, Kernel, Location, Worker, WorkerLoss

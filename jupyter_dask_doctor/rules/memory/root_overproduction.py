@@ -40,7 +40,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import runs, source, usage, words
+from ... import source, words
+from ...judging import runs, usage
 from ...remedies import creation, fixes, settings_code, statements
 from ...report import Chart, Evidence, Finding, Fix, Limit, Measure, Series, Severity
 from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location, Policy, TaskGroup

@@ -44,7 +44,8 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import runs, trends, words
+from ... import words
+from ...judging import runs, trends
 from ...remedies import fixes
 from ...report import Chart, Evidence, Finding, Fix, Measure, Series, Severity
 from ...snapshot import Cell, Cluster, Collection, Computation, Kernel, Load, Location, Rest

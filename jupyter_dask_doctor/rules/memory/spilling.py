@@ -43,7 +43,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import runs, usage, words
+from ... import words
+from ...judging import runs, usage
 from ...remedies import fixes, offers
 from ...report import Chart, Evidence, Finding, Fix, Limit, Measure, Series
 from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location, TaskGroup, Worker

@@ -53,11 +53,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import runs, trends, words
+from ... import words
+from ...judging import runs, trends
+from ...judging.trends import Trend
 from ...remedies import relief
 from ...report import Chart, Evidence, Finding, Limit, Measure, Series, Severity
 from ...snapshot import Cell, Cluster, Computation, Location, Rest, Worker, WorkerEnvironment
-from ...trends import Trend
 from ...words import MiB
 from ..registry import NotChecked, rule
 

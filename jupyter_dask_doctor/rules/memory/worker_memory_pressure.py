@@ -42,7 +42,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ... import runs, words
+from ... import words
+from ...judging import runs
 from ...remedies import offers
 from ...report import Chart, Evidence, Finding, Fix, Limit, Measure, Series, Severity
 from ...snapshot import (

@@ -51,11 +51,12 @@ import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import runs, source, trends, words
+from ... import source, words
+from ...judging import runs, trends
+from ...judging.trends import Trend
 from ...remedies import creation, fixes
 from ...report import Chart, Evidence, Finding, Fix, Measure, Series, Severity
 from ...snapshot import Cell, Cluster, Computation, Load, Location, TaskGroup, Worker
-from ...trends import Trend
 from ...words import MiB
 from ..registry import NotChecked, rule
 

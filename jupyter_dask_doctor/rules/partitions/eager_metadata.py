@@ -47,7 +47,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import runs, source, words
+from ... import source, words
+from ...judging import runs
 from ...remedies import fixes, hidden_jobs
 from ...report import Evidence, Finding, Fix, Measure, Severity
 from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location

@@ -43,7 +43,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import runs, words
+from ... import words
+from ...judging import runs
 from ...remedies import fixes, shuffling
 from ...report import Evidence, Finding, Fix, Severity
 from ...snapshot import Cell, Cluster, Collection, Computation, Location, Operation, TaskGroup, Versions

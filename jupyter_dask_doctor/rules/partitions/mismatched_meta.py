@@ -44,10 +44,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import runs, schemas, source, words
+from ... import source, words
+from ...judging import runs, schemas
+from ...judging.schemas import Unlike
 from ...remedies import fixes, metas
 from ...report import Detail, Evidence, Finding, Fix, Measure, Severity
-from ...schemas import Unlike
 from ...snapshot import Cell, Collection, Column, Location, TaskFailure
 from ..registry import rule
 

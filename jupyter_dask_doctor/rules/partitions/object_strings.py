@@ -47,7 +47,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import planned, runs, words
+from ... import words
+from ...judging import planned, runs
 from ...remedies import arrow_text
 from ...report import Evidence, Finding, Measure, Severity
 from ...snapshot import Activity, Cell, Cluster, Collection, Column, Computation, Load, Location

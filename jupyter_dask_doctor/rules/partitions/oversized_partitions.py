@@ -47,7 +47,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ... import runs, words
+from ... import words
+from ...judging import runs
 from ...remedies import cutting, fixes, offers
 from ...report import Evidence, Finding, Fix, Measure, Severity
 from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location, Worker

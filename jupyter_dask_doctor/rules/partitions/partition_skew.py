@@ -65,7 +65,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ... import runs, uneven, words
+from ... import words
+from ...judging import runs, uneven
+from ...judging.uneven import Stake
 from ...remedies import joins, offers
 from ...report import Chart, Evidence, Finding, Fix, Limit, Measure, Series, Severity, Unit
 from ...snapshot import (
@@ -81,7 +83,6 @@ from ...snapshot import (
     TaskPrefix,
     Worker,
 )
-from ...uneven import Stake
 from ...words import MiB
 from ..registry import rule
 

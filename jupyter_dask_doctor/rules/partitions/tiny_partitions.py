@@ -51,8 +51,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import overhead, planned, runs, usage, words
-from ...overhead import Cost
+from ... import words
+from ...judging import overhead, planned, runs, usage
+from ...judging.overhead import Cost
 from ...remedies import cutting, fixes, offers
 from ...report import Chart, Evidence, Finding, Fix, Limit, Measure, Series
 from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location, Read, TaskGroup

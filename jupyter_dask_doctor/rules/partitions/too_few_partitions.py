@@ -43,7 +43,8 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ... import overhead, runs, source, usage, words
+from ... import source, words
+from ...judging import overhead, runs, usage
 from ...remedies import cutting, fixes, offers
 from ...report import Evidence, Finding, Fix, Measure
 from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location, Read, TaskGroup

@@ -42,8 +42,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import overhead, runs, usage, words
-from ...overhead import Cost
+from ... import words
+from ...judging import overhead, runs, usage
+from ...judging.overhead import Cost
 from ...remedies import cutting, fixes, offers
 from ...report import Evidence, Finding, Fix, Measure
 from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location

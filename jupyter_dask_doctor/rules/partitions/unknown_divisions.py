@@ -47,8 +47,9 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import index_work, runs, source, words
-from ...index_work import Case
+from ... import source, words
+from ...judging import index_work, runs
+from ...judging.index_work import Case
 from ...remedies import divisions
 from ...report import Evidence, Finding, Measure, Severity
 from ...snapshot import Cell, Collection, Computation, Location, TaskGroup

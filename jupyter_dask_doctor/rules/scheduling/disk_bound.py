@@ -44,7 +44,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import source, usage, words
+from ... import source, words
+from ...judging import usage
 from ...remedies import fixes
 from ...report import Evidence, Finding, Fix
 from ...snapshot import Activity, Cell, Computation, Load, Worker

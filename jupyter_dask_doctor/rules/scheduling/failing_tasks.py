@@ -38,7 +38,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import runs, words
+from ... import words
+from ...judging import runs
 from ...remedies import calls, creation, fixes, reproduce
 from ...report import Detail, Evidence, Finding, Fix, Measure
 from ...snapshot import (

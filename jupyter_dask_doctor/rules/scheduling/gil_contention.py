@@ -42,7 +42,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import usage, words
+from ... import words
+from ...judging import usage
 from ...remedies import creation, fixes
 from ...report import Evidence, Finding, Fix
 from ...snapshot import (

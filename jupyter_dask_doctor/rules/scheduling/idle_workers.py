@@ -46,7 +46,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import runs, usage, words
+from ... import words
+from ...judging import runs, usage
 from ...remedies import fixes
 from ...report import Chart, Evidence, Finding, Fix, Limit, Measure, Series, Severity
 from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location, TaskGroup

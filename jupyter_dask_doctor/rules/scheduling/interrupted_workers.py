@@ -40,7 +40,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import interrupts, runs, words
+from ... import words
+from ...judging import interrupts, runs
 from ...remedies import calls, creation, fixes
 from ...report import Evidence, Finding, Fix, Measure
 from ...snapshot import Cell, Cluster, Load, Location, Worker, WorkerChange, WorkerLoss

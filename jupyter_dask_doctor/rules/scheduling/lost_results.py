@@ -45,7 +45,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import interrupts, runs, source, words
+from ... import source, words
+from ...judging import interrupts, runs
 from ...remedies import calls, fixes
 from ...report import Evidence, Finding, Fix, Measure
 from ...snapshot import (

@@ -37,7 +37,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import runs, words
+from ... import words
+from ...judging import runs
 from ...remedies import calls, creation, fixes
 from ...report import Evidence, Finding, Fix, Measure
 from ...snapshot import Cell, Cluster, Computation, Location, TaskFailure, TaskPrefix

@@ -39,7 +39,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import runs, words
+from ... import words
+from ...judging import runs
 from ...remedies import calls, creation, fixes
 from ...report import Chart, Evidence, Finding, Fix, Measure, Series
 from ...snapshot import Cell, Cluster, Load, Location, WorkerChange

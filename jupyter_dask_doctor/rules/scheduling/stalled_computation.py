@@ -52,7 +52,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ... import runs, words
+from ... import words
+from ...judging import runs
 from ...remedies import fixes, reproduce
 from ...report import Detail, Evidence, Finding, Fix, Measure
 from ...snapshot import (

@@ -45,8 +45,9 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import lateness, runs, usage, words
-from ...lateness import Facts, Straggler, neighbours
+from ... import words
+from ...judging import lateness, runs, usage
+from ...judging.lateness import Facts, Straggler, neighbours
 from ...remedies import fixes, offers
 from ...report import Detail, Evidence, Finding, Fix
 from ...snapshot import (

@@ -44,7 +44,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import runs, source, usage, words
+from ... import source, words
+from ...judging import runs, usage
 from ...remedies import fixes, offers
 from ...report import Evidence, Finding, Fix, Measure
 from ...snapshot import Cell, Cluster, Collection, Computation, Load, Location, TaskGroup

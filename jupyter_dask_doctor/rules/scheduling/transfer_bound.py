@@ -40,7 +40,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import runs, usage, words
+from ... import words
+from ...judging import runs, usage
 from ...remedies import fixes
 from ...report import Evidence, Finding, Fix, Measure
 from ...snapshot import Activity, Cell, Collection, Computation, Load, Location, TaskGroup

@@ -39,7 +39,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ... import runs, words
+from ... import words
+from ...judging import runs
 from ...remedies import calls, creation, fixes
 from ...report import Evidence, Finding, Fix, Measure
 from ...snapshot import BlockedTasks, Cell, Cluster, Load, Location, Scheduling, Worker, WorkerChange

@@ -43,7 +43,8 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ... import runs, source, usage, words
+from ... import source, words
+from ...judging import runs, usage
 from ...remedies import fixes
 from ...report import Chart, Evidence, Finding, Fix, Series
 from ...snapshot import (

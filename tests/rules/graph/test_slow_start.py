@@ -2,8 +2,8 @@
 
 import pytest
 
+from jupyter_dask_doctor.judging.starts import start_of
 from jupyter_dask_doctor.rules.graph.slow_start import slow_start
-from jupyter_dask_doctor.starts import start_of
 from tests.healthy import (
     T0,
     apply,
