@@ -147,7 +147,15 @@ def worker_imbalance(
         loss = uneven.lost / max(1, work.nthreads)
         if loss < limit.loss_seconds or loss < limit.stake * work.seconds:
             continue
+        if not work.is_done and _is_one_partition(work, collections, code):
+            continue  # what the large partition costs is known at the end, and then named as the cause
         yield _finding(prefix, uneven, loss, work, able, cluster, limit, scheduling, collections, load, code)
+
+
+def _is_one_partition(work: usage.Work, collections: Sequence[Collection], code: Sequence[Cell]) -> bool:
+    """Does one partition hold most of the data that it reads?"""
+    read = {c.name: c for one in work.computations for c in runs.read_by(one, collections, code)}
+    return any(c.sizes is not None and 2 * c.sizes.largest > c.sizes.total for c in read.values())
 
 
 def _uneven(workers: Sequence[Worker], work: usage.Work, limit: Thresholds) -> _Uneven | None:

@@ -19,6 +19,7 @@ from tests.healthy import (
     run,
     running,
     scheduling,
+    skewed,
     snapshot,
     worker,
 )
@@ -180,3 +181,13 @@ def test_measures_the_time():
     facts = sick()
     (measured,) = worker_imbalance.measuring("score", RAN.at, computations=facts.computations)
     assert (measured.label, measured.value) == ("time of its tasks", 12.0)
+
+
+def test_leaves_one_large_partition_to_its_own_rule_until_its_cost_is_known():
+    frame = collection(sizes=skewed(20, largest=4 * GiB))
+    running_now = change(RAN, is_done=False, reused=(frame.group,))
+    assert not run(worker_imbalance, sick(computations=(running_now,), collections=(frame,)))
+    assert run(worker_imbalance, sick(computations=(running_now,), collections=(collection(),)))
+    assert run(
+        worker_imbalance, sick(computations=(change(RAN, reused=(frame.group,)),), collections=(frame,))
+    )
