@@ -112,7 +112,14 @@ def _measure(
     severity="warning",
     thresholds=Thresholds(),
     about=("collections",),
-    yields_to={"chunk-explosion": "subject", "large-graph": "cell"},
+    # Where memory is short, threads wait for the disk and not for the scheduler.
+    yields_to={
+        "chunk-explosion": "subject",
+        "large-graph": "cell",
+        "oversized-persist": "cell",
+        "spilling": "cell",
+        "worker-memory-pressure": "cell",
+    },
     measure=_measure,
 )
 def tiny_partitions(
