@@ -43,9 +43,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ... import source, words
-from ...judging import runs
+from ...judging import kept, runs
 from ...remedies import fixes
-from ...report import Applicability, Evidence, Finding, Fix, Measure, Severity
+from ...report import Applicability, Evidence, Finding, Fix, Severity
 from ...snapshot import Cell, Cluster, Collection, Computation, Kernel, Load, Location, TaskGroup
 from ...words import MiB
 from ..registry import rule
@@ -89,15 +89,6 @@ class _Kept:
     later: int
 
 
-def _measure(
-    subject: str, at: Location | None, *, collections: tuple[Collection, ...], **_: object
-) -> tuple[Measure, ...]:
-    held = next((c for c in collections if c.name == subject and c.is_persisted), None)
-    return (
-        Measure(label=f"kept by {words.code(subject)}", value=_nbytes(held) if held else 0, unit="bytes"),
-    )
-
-
 @rule(
     id="unused-persist",
     title="Persisted and used once at most",
@@ -105,7 +96,7 @@ def _measure(
     thresholds=Thresholds(),
     about=("collections", "computations"),
     yields_to={"held-results": "subject", "oversized-persist": "subject"},
-    measure=_measure,
+    measure=kept.measure,
 )
 def unused_persist(
     collections: tuple[Collection, ...],
@@ -117,27 +108,19 @@ def unused_persist(
     load: tuple[Load, ...] = (),
     kernel: Kernel | None = None,
 ) -> Iterator[Finding]:
-    memory = cluster.memory_limit
-    if memory is None and cluster.is_in_process and kernel is not None:
-        memory = kernel.memory_total
-    # A worker that is restarted just now will be back
-    memory = max([memory or 0, *(p.memory_limit for p in load if p.memory_limit)])
+    memory = kept.room(cluster, load, kernel)
     total = sum(c.thread_seconds or 0.0 for c in computations)
     seen: set[str] = set()
     for c in collections:
-        nbytes = _nbytes(c)
+        nbytes = kept.nbytes(c)
         if not c.is_persisted or c.kind == "futures" or c.group is None or c.group in seen:
             continue
         seen.add(c.group)
         if nbytes < limit.nbytes or nbytes < limit.memory_share * memory:
             continue
-        kept = _kept(c, nbytes, collections, computations, code, groups, limit)
-        if kept is not None:
-            yield _finding(kept, memory, total, load, code, limit)
-
-
-def _nbytes(c: Collection) -> int:
-    return c.sizes.total if c.sizes is not None else c.nbytes.nbytes if c.nbytes is not None else 0
+        found = _kept(c, nbytes, collections, computations, code, groups, limit)
+        if found is not None:
+            yield _finding(found, memory, total, load, code, limit)
 
 
 def _kept(

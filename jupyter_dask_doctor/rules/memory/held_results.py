@@ -43,10 +43,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ... import source, words
-from ...judging import runs
+from ...judging import kept, runs
 from ...remedies import fixes
-from ...report import Evidence, Finding, Fix, Measure, Severity
-from ...snapshot import Cell, Cluster, Collection, Computation, Kernel, Load, Location, TaskGroup
+from ...report import Evidence, Finding, Fix, Severity
+from ...snapshot import Cell, Cluster, Collection, Computation, Kernel, Load, TaskGroup
 from ...words import MiB
 from ..registry import rule
 
@@ -76,14 +76,6 @@ class _Unused:
     later: int
 
 
-def _measure(
-    subject: str, at: Location | None, *, collections: tuple[Collection, ...], **_: object
-) -> tuple[Measure, ...]:
-    held = next((c for c in collections if c.name == subject and c.is_persisted), None)
-    nbytes = held.nbytes.nbytes if held is not None and held.nbytes is not None else 0
-    return (Measure(label=f"kept by {words.code(subject)}", value=nbytes, unit="bytes"),)
-
-
 @rule(
     id="held-results",
     title="Unused results fill the workers' memory",
@@ -92,7 +84,7 @@ def _measure(
     about=("collections", "computations"),
     # Where memory is not short it is only worth knowing, and what was kept for nothing says why
     yields_to={"unused-persist": "subject"},
-    measure=_measure,
+    measure=kept.measure,
 )
 def held_results(
     collections: tuple[Collection, ...],
@@ -104,11 +96,7 @@ def held_results(
     load: tuple[Load, ...] = (),
     kernel: Kernel | None = None,
 ) -> Iterator[Finding]:
-    memory = cluster.memory_limit
-    if memory is None and cluster.is_in_process and kernel is not None:
-        memory = kernel.memory_total
-    # A worker that is restarted just now will be back
-    memory = max([memory or 0, *(p.memory_limit for p in load if p.memory_limit)])
+    memory = kept.room(cluster, load, kernel)
     if memory <= 0:
         return
     held: dict[str, Collection] = {}
