@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 #: Larger trees are left alone, and so is one that takes longer than this to read.
@@ -38,7 +38,7 @@ class _Single:
 
 
 def steps(
-    roots: Iterable[Any], *, max_nodes: int = MAX_NODES, max_seconds: float = MAX_SECONDS
+    roots: Iterable[Any], *, max_nodes: int = MAX_NODES, max_seconds: float | None = None
 ) -> tuple[Step, ...]:
     """The shape of dataframe expressions as they are sent; empty when they are none, or too large."""
     module = sys.modules.get("dask.dataframe.dask_expr._expr")
@@ -46,12 +46,12 @@ def steps(
         return ()
     todo = [root for root in roots if isinstance(root, module.Expr)]
     found: dict[str, Step] = {}
-    deadline = perf_counter() + max_seconds
+    deadline = thread_time() + (MAX_SECONDS if max_seconds is None else max_seconds)
     while todo:
         node = todo.pop()
         if node._name in found:
             continue
-        if len(found) >= max_nodes or perf_counter() > deadline:
+        if len(found) >= max_nodes or thread_time() > deadline:
             return ()
         parts = node.dependencies()
         is_blockwise = bool(module.is_valid_blockwise_op(node))

@@ -26,6 +26,13 @@ def submissions():
     submissions.uninstall()
 
 
+@pytest.fixture(autouse=True)
+def no_hurry(monkeypatch):
+    """What is read is tested here, not how soon: the first look at a kind of expression takes longer."""
+    for module in ("submissions", "fusion"):
+        monkeypatch.setattr(f"jupyter_dask_doctor.gather.{module}.MAX_SECONDS", 10.0)
+
+
 @pytest.fixture
 def frame():
     data = pd.DataFrame({"a": range(1_000), "b": range(1_000), "k": [i % 7 for i in range(1_000)]})

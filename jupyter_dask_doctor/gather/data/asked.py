@@ -33,7 +33,7 @@ def look_at(
 
     `known`: collections that were described before, by their own names: they stand in for those that are gone.
     """
-    deadline = time.monotonic() + MAX_SECONDS
+    deadline = time.thread_time() + MAX_SECONDS
     for sent in reversed(tuple(submissions)):  # the newest is the likeliest to be held still
         progress = sent.progress
         since = cells.began(sent.time)
@@ -43,7 +43,7 @@ def look_at(
         asked: list[Collection] = []
         for name, ref in progress.refs:
             value = ref()
-            if value is not None and time.monotonic() < deadline:
+            if value is not None and time.thread_time() < deadline:
                 asked.extend(describe_asked([value], namespace, sizes=sizes, bound_at=cells.bound_at))
             elif known is not None and name in known:
                 asked.append(known[name])
